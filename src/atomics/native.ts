@@ -1,0 +1,162 @@
+/*
+ * The seam: the only module that touches shared memory.
+ *
+ * Everything else imports `#atomics`. Three modules answer to that name, all with these functions:
+ *
+ *     native.ts            what ships
+ *     fault.ts             --conditions=fault: counts the calls and stops a thread at the n-th
+ *     ../check/atomics.ts  --conditions=check: each call is a step of the model checker
+ *
+ * so that what is checked, and what is killed, is the source that ships.
+ *
+ * Atomic operations are sequentially consistent. The plain ones are for the access guard and for
+ * data it protects: another thread sees a plain store at any later time, at the latest when the
+ * storing thread does an atomic operation or any thread calls `barrierAll()`.
+ */
+
+/** Words of shared memory. */
+export type Words = Int32Array
+
+/** What ended a sleep. */
+export type Woken = 'ok' | 'not-equal' | 'timed-out'
+
+export function load(words: Words, index: number): number {
+  return Atomics.load(words, index)
+}
+
+export function store(words: Words, index: number, value: number): void {
+  Atomics.store(words, index, value)
+}
+
+/** @returns The value before. */
+export function add(words: Words, index: number, delta: number): number {
+  return Atomics.add(words, index, delta)
+}
+
+/** @returns The value before. */
+export function sub(words: Words, index: number, delta: number): number {
+  return Atomics.sub(words, index, delta)
+}
+
+/** @returns The value before. */
+export function and(words: Words, index: number, mask: number): number {
+  return Atomics.and(words, index, mask)
+}
+
+/** @returns The value before. */
+export function or(words: Words, index: number, mask: number): number {
+  return Atomics.or(words, index, mask)
+}
+
+/** @returns The value before. */
+export function xor(words: Words, index: number, mask: number): number {
+  return Atomics.xor(words, index, mask)
+}
+
+/** @returns The value before. */
+export function exchange(words: Words, index: number, value: number): number {
+  return Atomics.exchange(words, index, value)
+}
+
+/** @returns The value before; it was replaced if it equals `expected`. */
+export function compareExchange(
+  words: Words,
+  index: number,
+  expected: number,
+  value: number,
+): number {
+  return Atomics.compareExchange(words, index, expected, value)
+}
+
+/**
+ * Sleeps until notified, unless the word differs from `value` already. Blocks the thread.
+ *
+ * @param timeoutMs How long at most; for ever if left out.
+ */
+export function wait(words: Words, index: number, value: number, timeoutMs?: number): Woken {
+  return Atomics.wait(words, index, value, timeoutMs)
+}
+
+/** As `wait`, without blocking the thread. Keeps the event loop alive meanwhile. */
+export async function waitAsync(
+  words: Words,
+  index: number,
+  value: number,
+  timeoutMs: number,
+): Promise<Woken> {
+  const result = Atomics.waitAsync(words, index, value, timeoutMs)
+  if (!result.async) return result.value
+  const keepAlive = setInterval(() => {}, 0x7fffffff) // a waiter alone does not hold the loop
+  try {
+    return await result.value
+  } finally {
+    clearInterval(keepAlive)
+  }
+}
+
+/**
+ * Wakes threads that sleep on the word, first come first.
+ *
+ * @param count How many at most; all if left out.
+ * @returns How many.
+ */
+export function notify(words: Words, index: number, count?: number): number {
+  return Atomics.notify(words, index, count)
+}
+
+/** A load that orders nothing. Two of one word in a row may be merged by the compiler. */
+export function loadPlain(words: Words, index: number): number {
+  return words[index] as number
+}
+
+/** A store that orders nothing, and that others see some time later. */
+export function storePlain(words: Words, index: number, value: number): void {
+  words[index] = value
+}
+
+/** Copies `nrWords` words of shared memory out, plain word by plain word. */
+export function copyOut(
+  target: Int32Array,
+  targetIndex: number,
+  words: Words,
+  index: number,
+  nrWords: number,
+): void {
+  for (let i = 0; i < nrWords; i++) target[targetIndex + i] = words[index + i] as number
+}
+
+/** Copies `nrWords` words into shared memory, plain word by plain word. */
+export function copyIn(
+  words: Words,
+  index: number,
+  source: Int32Array,
+  sourceIndex: number,
+  nrWords: number,
+): void {
+  for (let i = 0; i < nrWords; i++) words[index + i] = source[sourceIndex + i] as number
+}
+
+/** Stores `value` into `nrWords` words from `index` on, each plain. */
+export function fillPlain(words: Words, index: number, value: number, nrWords: number): void {
+  words.fill(value, index, index + nrWords)
+}
+
+let membarrier = (): void => {
+  throw new Error('barrierAll: no barrier is installed in this thread')
+}
+
+/**
+ * Says how this thread runs `barrierAll`: by a system call, or by asking the service thread.
+ * Called by `arch/` once a thread.
+ */
+export function installBarrier(run: () => void): void {
+  membarrier = run
+}
+
+/**
+ * A full fence on every thread of the process: when it returns, each has made its earlier plain
+ * stores visible, and its later loads see what was stored before this call.
+ */
+export function barrierAll(): void {
+  membarrier()
+}

@@ -1,0 +1,234 @@
+/*
+ * Slots: who is alive.
+ *
+ * A thread that takes part takes a slot; locks name their owners by slot and generation, so that
+ * "who holds this" and "is it still alive" are each one load away. `terminate()` runs no `finally`:
+ * what a thread held when it died is told by the words it left behind, and a word that names a
+ * generation which is not alive is a word that anyone may take over.
+ *
+ *     TID     0, or the kernel's id of the thread that has the slot (the claim itself)
+ *     STATE   generation << 2 | Free, Alive or Gone
+ *
+ *     attach                           detach, or reap by any thread
+ *     A1  TID: 0 -> mine               R1  STATE: Alive -> Gone (runs no more JavaScript: a hint
+ *     A2  START = my start time            is enough; from here on its locks are anyone's)
+ *     A3  STATE: Free -> Alive         R2  recover(): every lock lets go and wakes its sleepers
+ *     A4  ring the doorbell            R3  only if the kernel's thread is gone (its asynchronous
+ *                                          I/O may still write): STATE: Gone -> Free, generation + 1
+ *                                      R4  TID: mine -> 0
+ *
+ * Claim and identification are one word (A1), so a thread that dies between any two steps leaves
+ * a slot that says who had it. R1 and R3 are compare-exchanges: two reapers may work at once, and
+ * R2 may run twice; it names the dead by generation, so it cannot touch the slot's next owner.
+ * R4 comes after R3: nobody attaches before the slot is whole.
+ *
+ * Checked by slots.check.ts.
+ */
+import { add, compareExchange, load, notify, store, type Words } from '#atomics'
+import { assert } from '../lib/assert.ts'
+import { HotplugError } from '../lib/errors.ts'
+
+export const CACHE_LINE_WORDS = 16
+/** Slots that one set can have: an owner fits in a word beside its flags. */
+export const SLOTS_MAX = 1023
+
+/** A waiter looks at least this often whether the thread that it waits for still lives. */
+export const HEARTBEAT_MS = 100
+
+export const Status = { Free: 0, Alive: 1, Gone: 2 } as const
+
+const SLOT_BITS = 10
+const SLOT_MASK = (1 << SLOT_BITS) - 1
+const GENERATION_MASK = (1 << 19) - 1
+const STATUS_MASK = 3
+
+const DOORBELL = 0
+const STATE = 0
+const TID = 1
+const START = 2
+
+/** Tells threads of the process apart, and the living from the dead. From `arch/`. */
+export interface ThreadOracle {
+  /** The calling thread's id, positive. */
+  readonly tid: number
+  /** When the calling thread started, in the oracle's own unit; tells two users of one id apart. */
+  readonly start: number
+  /** Whether the thread that had this id and start time can still touch memory. */
+  exists(tid: number, start: number): boolean
+}
+
+/** A lock, as the recovery after a death sees it. */
+export interface Recoverable {
+  /** Lets go of what `token` held and wakes every sleeper. Any thread; any number of times. */
+  recover(token: number): void
+}
+
+/**
+ * The name of an owner in a lock word: generation and slot, in 29 bits; 0 is nobody.
+ *
+ * @param index Slot, from 0.
+ */
+export function tokenOf(index: number, generation: number): number {
+  return (generation << SLOT_BITS) | (index + 1)
+}
+
+/** The slot that a token names. */
+export function slotOfToken(token: number): number {
+  return (token & SLOT_MASK) - 1
+}
+
+/** The generation that a token names. */
+export function generationOfToken(token: number): number {
+  return token >>> SLOT_BITS
+}
+
+/** A thread's own slot. Locks are made with it; it is not to be used by another thread. */
+export class Slot {
+  readonly slots: Slots
+  readonly index: number
+  readonly generation: number
+  /** How lock words name this thread; 0 once detached. */
+  token: number
+
+  constructor(slots: Slots, index: number, generation: number) {
+    this.slots = slots
+    this.index = index
+    this.generation = generation
+    this.token = tokenOf(index, generation)
+  }
+
+  /** @throws {HotplugError} `EINVAL`: the slot has been detached. */
+  assertAttached(operation: string): void {
+    if (this.token === 0) {
+      throw new HotplugError('EINVAL', operation, `slot ${this.index} is detached`)
+    }
+  }
+
+  /**
+   * Gives the slot back. What the thread still holds is released as if it had died.
+   *
+   * @throws {HotplugError} `EINVAL`: detached already.
+   */
+  detach(): void {
+    this.assertAttached('detach')
+    this.token = 0
+    this.slots.close(this.index, this.generation)
+    this.slots.free(this.index, this.generation)
+  }
+}
+
+/** The table of slots: `Slots.words(nrSlots)` words of shared memory, zeroed. */
+export class Slots {
+  readonly words: Words
+  readonly nrSlots: number
+  private readonly recoverables: Recoverable[] = []
+
+  /** Words of shared memory that `nrSlots` slots need. */
+  static words(nrSlots: number): number {
+    return (1 + nrSlots) * CACHE_LINE_WORDS
+  }
+
+  constructor(words: Words) {
+    this.words = words
+    this.nrSlots = words.length / CACHE_LINE_WORDS - 1
+    assert(Number.isInteger(this.nrSlots) && this.nrSlots > 0, 'slots: no whole slot')
+    assert(this.nrSlots <= SLOTS_MAX, `slots: ${this.nrSlots} are more than ${SLOTS_MAX}`)
+  }
+
+  /**
+   * Takes a free slot for the calling thread.
+   *
+   * @throws {HotplugError} `ENOSPC`: every slot is taken.
+   */
+  attach(oracle: ThreadOracle): Slot {
+    for (let index = 0; index < this.nrSlots; index++) {
+      if (load(this.words, this.at(index, TID)) !== 0) continue
+      if (compareExchange(this.words, this.at(index, TID), 0, oracle.tid) !== 0) continue // A1
+      store(this.words, this.at(index, START), oracle.start) // A2
+      const state = load(this.words, this.at(index, STATE))
+      assert((state & STATUS_MASK) === Status.Free, `slots: ${index} was claimed while in use`)
+      store(this.words, this.at(index, STATE), state | Status.Alive) // A3
+      this.ring() // A4
+      return new Slot(this, index, state >>> 2)
+    }
+    throw new HotplugError('ENOSPC', 'attach', `all ${this.nrSlots} slots are taken`)
+  }
+
+  /** Whether the owner that `token` names can still release what it holds. One load. */
+  isAlive(token: number): boolean {
+    const state = load(this.words, this.at(slotOfToken(token), STATE))
+    return state === ((generationOfToken(token) << 2) | Status.Alive)
+  }
+
+  /** Whether nothing of that owner is left, not even asynchronous I/O in flight. */
+  isFreed(token: number): boolean {
+    const state = load(this.words, this.at(slotOfToken(token), STATE))
+    return state >>> 2 !== generationOfToken(token)
+  }
+
+  /** The token of the thread that has slot `index` alive, or 0. */
+  tokenAt(index: number): number {
+    const state = load(this.words, this.at(index, STATE))
+    return (state & STATUS_MASK) === Status.Alive ? tokenOf(index, state >>> 2) : 0
+  }
+
+  /** From now on every death that this thread reaps is told to `lock`. */
+  register(lock: Recoverable): void {
+    this.recoverables.push(lock)
+  }
+
+  /**
+   * The thread runs no more JavaScript: what it held is released. Its slot stays taken.
+   *
+   * @returns Whether it was alive until now.
+   */
+  close(index: number, generation: number): boolean {
+    const alive = (generation << 2) | Status.Alive
+    const gone = (generation << 2) | Status.Gone
+    const closed = compareExchange(this.words, this.at(index, STATE), alive, gone) === alive // R1
+    this.recover(tokenOf(index, generation)) // R2
+    return closed
+  }
+
+  /** The thread is gone from the machine: its slot can be taken again. Call after `close`. */
+  free(index: number, generation: number): void {
+    const tid = load(this.words, this.at(index, TID))
+    const gone = (generation << 2) | Status.Gone
+    const next = ((generation + 1) & GENERATION_MASK) << 2
+    if (compareExchange(this.words, this.at(index, STATE), gone, next) !== gone) return // R3
+    compareExchange(this.words, this.at(index, TID), tid, 0) // R4
+    this.ring()
+  }
+
+  /**
+   * Looks at one slot; if its thread has died, releases what it held and frees the slot.
+   *
+   * @returns Whether the slot was freed.
+   */
+  reap(index: number, oracle: ThreadOracle): boolean {
+    const tid = load(this.words, this.at(index, TID))
+    if (tid === 0) return false
+    const state = load(this.words, this.at(index, STATE))
+    if (oracle.exists(tid, load(this.words, this.at(index, START)))) return false
+    if ((state & STATUS_MASK) === Status.Free) {
+      return compareExchange(this.words, this.at(index, TID), tid, 0) === tid // died in attach or R4
+    }
+    this.close(index, state >>> 2)
+    this.free(index, state >>> 2)
+    return true
+  }
+
+  /** Rings the service thread's doorbell. */
+  ring(): void {
+    add(this.words, DOORBELL, 1)
+    notify(this.words, DOORBELL)
+  }
+
+  private recover(token: number): void {
+    for (let i = 0; i < this.recoverables.length; i++) this.recoverables[i]!.recover(token)
+  }
+
+  private at(index: number, field: number): number {
+    return (1 + index) * CACHE_LINE_WORDS + field
+  }
+}
