@@ -1,0 +1,45 @@
+/*
+ * Figures as tables: aligned for a terminal, or in Markdown for the docs.
+ */
+import type { LockFigure } from './locks.ts'
+
+/** Rows of text under a title. The first column is left-aligned, the others right. */
+export interface Table {
+  readonly title: string
+  readonly head: readonly string[]
+  readonly rows: readonly (readonly string[])[]
+}
+
+/** A pair of each lock in nanoseconds, and as a multiple of C's rwlock and mutex. */
+export function locksTable(figures: readonly LockFigure[]): Table {
+  const nsOf = (name: string, nrThreads: number): number | undefined =>
+    figures.find(figure => figure.name === name && figure.nrThreads === nrThreads)?.ns
+  const ratio = (figure: LockFigure, to: string): string => {
+    const base = nsOf(to, figure.nrThreads)
+    return base === undefined ? '-' : (figure.ns / base).toFixed(2)
+  }
+  return {
+    title: 'A lock taken and released: ns of wall time a pair, all threads together',
+    head: ['lock', 'threads', 'ns', 'x pthread_rwlock', 'x pthread_mutex'],
+    rows: figures.map(figure => [
+      figure.name,
+      String(figure.nrThreads),
+      figure.ns.toFixed(1),
+      ratio(figure, 'pthread_rwlock'),
+      ratio(figure, 'pthread_mutex'),
+    ]),
+  }
+}
+
+/** A table as text. */
+export function tableText({ title, head, rows }: Table, asMarkdown: boolean): string {
+  const lines = [head, ...rows]
+  const widths = head.map((_, column) => Math.max(...lines.map(line => line[column]!.length)))
+  const aligned = lines.map(line =>
+    line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))),
+  )
+  if (!asMarkdown) return [title, ...aligned.map(line => `  ${line.join('  ')}`)].join('\n')
+  const rule = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`))
+  const [first, ...rest] = aligned.map(line => `| ${line.join(' | ')} |`)
+  return [`**${title}**`, '', first, `| ${rule.join(' | ')} |`, ...rest].join('\n')
+}

@@ -1,0 +1,32 @@
+/*
+ * `npm run bench [-- locks|checker] [--rounds N] [--markdown]`: prints what the machine is and the
+ * tables of docs/benchmarks.md. The node that runs it is the one that is measured.
+ */
+import { cpus, totalmem } from 'node:os'
+import { parseArgs } from 'node:util'
+import { measureLocks } from './locks.ts'
+import { locksTable, type Table, tableText } from './report.ts'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    rounds: { type: 'string', default: '9' },
+    markdown: { type: 'boolean', default: false },
+  },
+})
+
+const parts = new Map<string, () => Promise<Table[]>>([
+  ['locks', async () => [locksTable(await measureLocks(Number(values.rounds)))]],
+])
+
+console.log(machineText())
+for (const [part, measure] of parts) {
+  if (positionals.length > 0 && !positionals.includes(part)) continue
+  for (const table of await measure()) console.log(`\n${tableText(table, values.markdown)}`)
+}
+
+function machineText(): string {
+  const cores = cpus()
+  const memory = `${Math.round(totalmem() / 2 ** 30)} GiB`
+  return `Node ${process.version.slice(1)}, ${cores.length} x ${cores[0]?.model}, ${memory}`
+}

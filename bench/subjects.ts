@@ -1,0 +1,113 @@
+/*
+ * What is measured: for each lock, how one thread takes and releases it `n` times. The critical
+ * section is empty everywhere, so that the figures are the lock's own.
+ */
+import { Mutex as AsyncMutex } from 'async-mutex'
+import { Mutex } from '../src/locking/mutex.ts'
+import { type Slot, Slots, type ThreadOracle } from '../src/locking/slots.ts'
+
+/** What the threads of one measurement share. */
+export interface Shared {
+  readonly slots: Int32Array
+  readonly words: Int32Array
+  /** `Atomics.Mutex`, where the engine has it. */
+  readonly engineMutex: unknown
+}
+
+/** Takes and releases the lock `n` times. */
+export type Pairs = (n: number) => void | Promise<void>
+
+/** A lock to be measured. */
+export interface Subject {
+  /** Flags that node needs for it. */
+  readonly flags?: readonly string[]
+  /** Only one thread can use it. */
+  readonly isLocal?: boolean
+  /** Whether this node has it. */
+  readonly isThere?: () => boolean
+  /** Made once in each thread. */
+  make(shared: Shared, thread: number): Pairs
+}
+
+/** Every lock that is measured, by the name that the table gives it. */
+export const SUBJECTS: Readonly<Record<string, Subject>> = {
+  mutex: { make: (shared, thread) => mutexPairs(shared, thread) },
+  'mutex, async': { isLocal: true, make: (shared, thread) => mutexAsyncPairs(shared, thread) },
+  'Atomics.Mutex': {
+    flags: ['--harmony-struct'],
+    make: ({ engineMutex }) => engineMutexPairs(engineMutex),
+  },
+  'async-mutex': { isLocal: true, make: () => asyncMutexPairs() },
+  'Web Locks': { isThere: () => webLocks() !== undefined, make: () => webLockPairs() },
+}
+
+/** Shared memory for one measurement. */
+export function makeShared(): Shared {
+  const { Mutex: EngineMutex } = Atomics as unknown as { Mutex?: new () => unknown }
+  return {
+    slots: new Int32Array(new SharedArrayBuffer(4 * Slots.words(64))),
+    words: new Int32Array(new SharedArrayBuffer(4 * 4096)),
+    engineMutex: EngineMutex === undefined ? null : new EngineMutex(),
+  }
+}
+
+function attach(shared: Shared, thread: number): Slot {
+  const oracle: ThreadOracle = { tid: thread + 1, start: 0, exists: () => true }
+  return new Slots(shared.slots).attach(oracle)
+}
+
+function mutexPairs(shared: Shared, thread: number): Pairs {
+  const mutex = new Mutex(attach(shared, thread), shared.words, 0)
+  return n => {
+    for (let i = 0; i < n; i++) {
+      mutex.lock()
+      mutex.unlock()
+    }
+  }
+}
+
+function mutexAsyncPairs(shared: Shared, thread: number): Pairs {
+  const mutex = new Mutex(attach(shared, thread), shared.words, 0)
+  return async n => {
+    for (let i = 0; i < n; i++) {
+      const held = await mutex.lockAsync()
+      held.release()
+    }
+  }
+}
+
+function engineMutexPairs(mutex: unknown): Pairs {
+  const { Mutex: EngineMutex } = Atomics as unknown as {
+    Mutex: { lock(mutex: unknown, inside: () => void): void }
+  }
+  const inside = (): void => {}
+  return n => {
+    for (let i = 0; i < n; i++) EngineMutex.lock(mutex, inside)
+  }
+}
+
+function asyncMutexPairs(): Pairs {
+  const mutex = new AsyncMutex()
+  return async n => {
+    for (let i = 0; i < n; i++) {
+      const release = await mutex.acquire()
+      release()
+    }
+  }
+}
+
+interface WebLocks {
+  request(name: string, inside: () => void): Promise<void>
+}
+
+function webLocks(): WebLocks | undefined {
+  return (globalThis as { navigator?: { locks?: WebLocks } }).navigator?.locks
+}
+
+function webLockPairs(): Pairs {
+  const locks = webLocks()!
+  const inside = (): void => {}
+  return async n => {
+    for (let i = 0; i < n; i++) await locks.request('bench', inside)
+  }
+}
