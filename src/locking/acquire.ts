@@ -8,11 +8,14 @@
  * thread. So the operations of one event loop take turns in that thread's own memory (`Turnstile`,
  * first come first served), and only the one whose turn it is contends with other threads.
  *
- * A waiter that gives up may just have been woken in another's place: `cancel()` passes it on.
+ * A waiter that gives up may just have been woken in another's place: `cancel()` passes it on, and
+ * so does the sleep that it leaves behind, should that be woken later (`passOn`).
  */
 import { notify, type Woken, type Words, wait, waitAsync } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import { HEARTBEAT_MS } from './slots.ts'
+
+const TIMEOUT_MAX_MS = 0x7fffffff
 
 /** One attempt to get a lock, in steps. */
 export interface Acquisition {
@@ -31,27 +34,33 @@ export interface AcquireOptions {
   readonly signal?: AbortSignal | undefined
   /** Gives up after so long: more than 0. For ever if left out. */
   readonly timeoutMs?: number | undefined
+  /** Whose it is, any object: lockdep orders what one operation takes. Its own if left out. */
+  readonly operation?: object | undefined
 }
 
 /** What an operation holds; released once, by `release()` or at the end of a `using` block. */
 export class Held implements Disposable {
   /** Whether the last owner died inside: what the lock protects may be half changed. */
   readonly ownerDied: boolean
-  private undo: (() => void) | null
+  private undo: ((held: Held) => void) | null
 
-  constructor(ownerDied: boolean, undo: () => void) {
+  constructor(ownerDied: boolean, undo: (held: Held) => void) {
     this.ownerDied = ownerDied
     this.undo = undo
   }
 
-  /** @throws {HotplugError} `EPERM`: released already. */
+  /**
+   * @throws {HotplugError} `EPERM`: released already. `EINVAL`: the slot is detached, which has
+   *   released it.
+   */
   release(): void {
     if (this.undo === null) throw new HotplugError('EPERM', 'release', 'it was released already')
     const undo = this.undo
     this.undo = null
-    undo()
+    undo(this)
   }
 
+  /** Releases it, unless that was done. */
   [Symbol.dispose](): void {
     if (this.undo !== null) this.release()
   }
@@ -66,50 +75,63 @@ export function acquire(acquisition: Acquisition): void {
 
 /** The operations of one thread that wait for one lock, first come first served. */
 export class Turnstile {
-  private tail: Promise<void> | null = null
-  /** Operations of this thread that wait; a blocking acquire meanwhile would never end. */
+  /** Operations of this thread that wait; a blocking acquire meanwhile might never end. */
   nrWaiting = 0
+  private last: Promise<void> | null = null
 
   /**
    * Waits for the lock without blocking the thread.
    *
+   * @param operation What errors call it: `lock mutex`.
    * @param begin Starts the acquisition, when it is this operation's turn.
+   * @param granted Makes the result, at once when the lock is acquired.
    * @throws {HotplugError} `ETIMEDOUT`: not acquired within `timeoutMs`. `EINVAL`: a bad timeout.
+   *   The signal's reason if it was aborted before.
    */
-  async acquire(operation: string, begin: () => Acquisition, options: AcquireOptions) {
-    const signal = deadline(operation, options)
-    signal?.throwIfAborted()
-    const before = this.tail
-    let done = (): void => {}
-    const turn = new Promise<void>(resolve => (done = resolve))
-    this.tail = turn
+  async acquire<T>(
+    operation: string,
+    begin: () => Acquisition,
+    granted: () => T,
+    options: AcquireOptions,
+  ): Promise<T> {
+    using patience = new Patience(operation, options)
+    const before = this.last
+    let pass = (): void => {}
+    const turn = new Promise<void>(resolve => (pass = resolve))
+    this.last = turn
     this.nrWaiting++
     try {
-      if (before !== null) await untilAborted(before, signal)
-      await drive(begin(), signal)
-    } catch (error) {
-      throw isTimeout(signal, error) ? timedOut(operation, options) : error
+      if (before !== null) await patience.until(before)
+      return await drive(begin(), granted, patience)
     } finally {
       this.nrWaiting--
-      if (before === null) done()
-      else before.then(done) // an aborted operation's turn passes only when it has come
-      if (this.tail === turn) this.tail = null
+      const end = (): void => {
+        if (this.last === turn) this.last = null
+        pass()
+      }
+      if (before === null) end()
+      else before.then(end) // whoever gave up has no turn to pass on until it would have come
     }
   }
 }
 
-async function drive(acquisition: Acquisition, signal: AbortSignal | undefined): Promise<void> {
+async function drive<T>(
+  acquisition: Acquisition,
+  granted: () => T,
+  patience: Patience,
+): Promise<T> {
   while (!acquisition.step()) {
     const { words, index, value } = acquisition
     const woken = waitAsync(words, index, value, HEARTBEAT_MS)
     try {
-      await untilAborted(woken, signal)
+      await patience.until(woken)
     } catch (error) {
       acquisition.cancel()
       passOn(woken, words, index)
       throw error
     }
   }
+  return granted()
 }
 
 /** A sleeper that nobody awaits any more is still in the queue, and may be woken in vain. */
@@ -119,37 +141,49 @@ function passOn(woken: Promise<Woken>, words: Words, index: number): void {
   })
 }
 
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason)
-    if (signal.aborted) return abort()
-    signal.addEventListener('abort', abort, { once: true })
-    const forget = (): void => signal.removeEventListener('abort', abort)
-    promise.then(resolve, reject).finally(forget)
-  })
-}
+/** How long an operation is willing to wait: until its signal is aborted, or its time is up. */
+class Patience implements Disposable {
+  private readonly signal: AbortSignal | undefined
+  private readonly timeout: AbortSignal | undefined
+  private readonly timedOut: HotplugError | undefined
+  private giveUp = (_reason: unknown): void => {}
 
-const timeouts = new WeakSet<AbortSignal>()
-
-function deadline(operation: string, options: AcquireOptions): AbortSignal | undefined {
-  const { signal, timeoutMs } = options
-  if (timeoutMs === undefined) return signal
-  if (!(timeoutMs > 0)) {
-    throw new HotplugError('EINVAL', operation, `timeoutMs is ${timeoutMs}, not more than 0`)
+  constructor(operation: string, options: AcquireOptions) {
+    const { signal, timeoutMs } = options
+    if (timeoutMs !== undefined) {
+      requireTimeout(operation, timeoutMs)
+      this.timedOut = new HotplugError('ETIMEDOUT', operation, `not granted within ${timeoutMs} ms`)
+    }
+    signal?.throwIfAborted()
+    this.signal = signal
+    if (timeoutMs !== undefined) {
+      this.timeout = AbortSignal.timeout(Math.min(Math.ceil(timeoutMs), TIMEOUT_MAX_MS))
+    }
+    signal?.addEventListener('abort', this.onAbort)
+    this.timeout?.addEventListener('abort', this.onTimeout)
   }
-  const timeout = AbortSignal.timeout(Math.min(Math.ceil(timeoutMs), 0x7fffffff))
-  timeouts.add(timeout)
-  if (signal === undefined) return timeout
-  const either = AbortSignal.any([signal, timeout])
-  if (!signal.aborted) timeout.addEventListener('abort', () => timeouts.add(either))
-  return either
+
+  /** Rejects if patience ends before the promise does. */
+  until<T>(promise: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.giveUp = reject
+      if (this.signal?.aborted) this.onAbort()
+      if (this.timeout?.aborted) this.onTimeout()
+      promise.then(resolve, reject)
+    })
+  }
+
+  [Symbol.dispose](): void {
+    this.signal?.removeEventListener('abort', this.onAbort)
+    this.timeout?.removeEventListener('abort', this.onTimeout)
+  }
+
+  private readonly onAbort = (): void => this.giveUp(this.signal?.reason)
+  private readonly onTimeout = (): void => this.giveUp(this.timedOut)
 }
 
-function isTimeout(signal: AbortSignal | undefined, error: unknown): boolean {
-  return signal !== undefined && timeouts.has(signal) && error === signal.reason
-}
-
-function timedOut(operation: string, options: AcquireOptions): HotplugError {
-  return new HotplugError('ETIMEDOUT', operation, `not granted within ${options.timeoutMs} ms`)
+/** @throws {HotplugError} `EINVAL`: not a number of milliseconds above 0. */
+export function requireTimeout(operation: string, timeoutMs: number): void {
+  if (timeoutMs > 0) return
+  throw new HotplugError('EINVAL', operation, `timeoutMs is ${timeoutMs}, not more than 0`)
 }

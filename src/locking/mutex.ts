@@ -2,8 +2,7 @@
  * Futex mutex: one word that says who has it, and whether anybody sleeps.
  *
  *     0                          free
- *     token << 2 | WAITERS?      owned; WAITERS: somebody may sleep, so unlock must notify
- *     DIED | WAITERS?            free, and its last owner died inside
+ *     token << 1 | WAITERS?      owned; WAITERS: somebody may sleep, so unlock must notify
  *
  *     lock                                 unlock
  *     L1  0 -> mine                        U1  mine -> 0, nobody sleeps
@@ -18,9 +17,10 @@
  * wakes takes the mutex with WAITERS set, so its own unlock wakes the next. Whoever gives up after
  * a wake-up passes it on.
  *
- * Deaths. A dead owner is seen by the next to come (L3) and by the sleepers: `recover()` wakes
- * them all, also when the dead held nothing, for a wake-up may have died with it; where nobody
- * runs `recover()` for this memory, they look every HEARTBEAT_MS. Whoever takes over is told.
+ * Deaths. A dead owner stays in the word; it is seen by the next to come (L3) and by the sleepers:
+ * `recover()` wakes them all, also when the dead held nothing, for a wake-up may have died with
+ * it; where nobody runs `recover()` for this memory, they look every HEARTBEAT_MS. Whoever takes
+ * over is told.
  *
  * Algorithm: U. Drepper, "Futexes are tricky", 2011, its second mutex, with the owner in the word
  * as in the kernel's robust futexes. Checked by mutex.check.ts.
@@ -32,18 +32,24 @@ import { type Recoverable, type Slot, slotOfToken } from './slots.ts'
 import { requireWords } from './words.ts'
 
 const WAITERS = 1
-const DIED = 2
-const TOKEN_SHIFT = 2
+const TOKEN_SHIFT = 1
 
-/** Mutual exclusion among threads; survives the death of its owner. Not recursive. */
+/**
+ * Mutual exclusion among threads; survives the death of its owner. Not recursive.
+ *
+ * A thread uses one `Mutex` for a lock, and makes it with its own slot. Operations of one event
+ * loop exclude each other too: each holds a `Held`.
+ */
 export class Mutex implements Acquisition, Recoverable {
   readonly slot: Slot
   readonly words: Words
   readonly index: number
-  /** The value to sleep on after `step()` said no. */
+  /** What `step()` left to sleep on. */
   value = 0
   private readonly name: string
   private ownerDied = false
+  /** The operation of this thread that owns it; null: the thread itself, or nobody here. */
+  private holder: Held | null = null
   private readonly turnstile = new Turnstile()
 
   /** Words of shared memory that a mutex needs, zeroed. */
@@ -67,7 +73,7 @@ export class Mutex implements Acquisition, Recoverable {
    * Blocks the thread until it owns the mutex.
    *
    * @returns Whether the last owner died inside: what it protects may be half changed.
-   * @throws {HotplugError} `EDEADLK`: an operation of this thread has it, or waits for it.
+   * @throws {HotplugError} `EDEADLK`: this thread or an operation of it has it, or waits for it.
    *   `EINVAL`: the slot is detached.
    */
   lock(): boolean {
@@ -79,56 +85,70 @@ export class Mutex implements Acquisition, Recoverable {
     return this.ownerDied
   }
 
-  /** Takes the mutex if it is free; never waits. A dead owner counts as free: see `ownerDied`. */
+  /**
+   * Takes the mutex if it is free; never waits. A dead owner counts as free: see `ownerDied`.
+   *
+   * @throws {HotplugError} `EINVAL`: the slot is detached.
+   */
   tryLock(): Held | null {
     this.slot.assertAttached(`lock ${this.name}`)
-    const word = load(this.words, this.index)
-    return this.takeOver(word) ? this.held() : null
+    const word = compareExchange(this.words, this.index, 0, this.slot.token << TOKEN_SHIFT) // L1
+    if (word === 0) return this.held(false)
+    return this.takeOver(word) ? this.held(this.ownerDied) : null
   }
 
   /** As `lock`, for a `using` block. */
   acquire(): Held {
-    this.lock()
-    return this.held()
+    const ownerDied = this.lock()
+    return this.held(ownerDied)
   }
 
   /**
    * Waits for the mutex without blocking the thread.
    *
-   * @throws {HotplugError} `ETIMEDOUT`, `EINVAL`; the signal's reason if aborted.
+   * @throws {HotplugError} `ETIMEDOUT`: not granted in time. `EINVAL`: the timeout is not above 0,
+   *   or the slot is detached. The signal's reason if it was aborted before.
    */
   async lockAsync(options: AcquireOptions = {}): Promise<Held> {
     const operation = `lock ${this.name}`
     this.slot.assertAttached(operation)
-    await this.turnstile.acquire(operation, () => this, options)
-    return this.held()
+    const granted = (): Held => this.held(this.ownerDied)
+    return this.turnstile.acquire(operation, () => this, granted, options)
   }
 
-  /** @throws {HotplugError} `EPERM`: this thread does not own it. Nothing has changed. */
+  /**
+   * Ends what `lock` began.
+   *
+   * @throws {HotplugError} `EPERM`: the thread itself does not own it. `EINVAL`: the slot is
+   *   detached. Nothing has changed.
+   */
   unlock(): void {
     const mine = this.slot.token << TOKEN_SHIFT
-    if (mine === 0) this.slot.assertAttached(`unlock ${this.name}`)
+    if (mine === 0 || this.holder !== null) this.refuseUnlock()
     const word = compareExchange(this.words, this.index, mine, 0) // U1
     if (word === mine) return
-    if (word !== (mine | WAITERS)) {
-      throw new HotplugError('EPERM', `unlock ${this.name}`, ownerText(word))
-    }
+    if (word !== (mine | WAITERS)) this.refuseUnlock(word)
     exchange(this.words, this.index, 0) // U2: nobody but its owner changes such a word
     notify(this.words, this.index, 1)
   }
 
-  /** Whether this thread owns it. */
+  /**
+   * Whether this thread or an operation of it owns the mutex.
+   *
+   * @throws {HotplugError} `EINVAL`: the slot is detached.
+   */
   isHeld(): boolean {
+    this.slot.assertAttached(`look at ${this.name}`)
     return load(this.words, this.index) >>> TOKEN_SHIFT === this.slot.token
   }
 
   /** One try of the slow path; see the essay. Part of `Acquisition`. */
   step(): boolean {
+    this.slot.assertAttached(`lock ${this.name}`)
     const word = load(this.words, this.index)
     if (this.takeOver(word)) return true
-    const contended = word | WAITERS
-    compareExchange(this.words, this.index, word, contended) // L4; if it fails, the sleep does
-    this.value = contended
+    this.value = word | WAITERS
+    if (word !== this.value) compareExchange(this.words, this.index, word, this.value) // L4
     return false
   }
 
@@ -137,11 +157,8 @@ export class Mutex implements Acquisition, Recoverable {
     notify(this.words, this.index, 1)
   }
 
-  recover(token: number): void {
-    const word = load(this.words, this.index)
-    if (word >>> TOKEN_SHIFT === token) {
-      compareExchange(this.words, this.index, word, DIED | WAITERS)
-    }
+  /** Part of `Recoverable`. */
+  recover(_token: number): void {
     notify(this.words, this.index)
   }
 
@@ -150,24 +167,34 @@ export class Mutex implements Acquisition, Recoverable {
     if (owner !== 0 && this.slot.slots.isAlive(owner)) return false
     const mine = (this.slot.token << TOKEN_SHIFT) | WAITERS
     if (compareExchange(this.words, this.index, word, mine) !== word) return false // L2, L3
-    this.ownerDied = owner !== 0 || (word & DIED) !== 0
+    this.ownerDied = owner !== 0
     return true
   }
 
+  private held(ownerDied: boolean): Held {
+    this.holder = new Held(ownerDied, () => {
+      this.holder = null
+      this.unlock()
+    })
+    return this.holder
+  }
+
   private refuseToWaitForMyself(): void {
-    const word = load(this.words, this.index)
-    const owned = word !== 0 && slotOfToken(word >>> TOKEN_SHIFT) === this.slot.index
-    if (!(owned && this.isHeld()) && this.turnstile.nrWaiting === 0) return
-    const reason = owned ? 'this thread has it already' : 'an operation of this thread waits for it'
+    const held = this.isHeld()
+    if (!held && this.turnstile.nrWaiting === 0) return
+    const reason = held ? 'this thread has it already' : 'an operation of this thread waits for it'
     throw new HotplugError('EDEADLK', `lock ${this.name}`, reason)
   }
 
-  private held(): Held {
-    return new Held(this.ownerDied, () => this.unlock())
+  private refuseUnlock(word = 0): never {
+    this.slot.assertAttached(`unlock ${this.name}`)
+    const owner = word >>> TOKEN_SHIFT
+    const reason =
+      this.holder !== null
+        ? 'an operation of this thread has it: release that'
+        : owner === 0
+          ? 'nobody has it'
+          : `slot ${slotOfToken(owner)} has it`
+    throw new HotplugError('EPERM', `unlock ${this.name}`, reason)
   }
-}
-
-function ownerText(word: number): string {
-  const owner = word >>> TOKEN_SHIFT
-  return owner === 0 ? 'nobody has it' : `slot ${slotOfToken(owner)} has it`
 }

@@ -12,15 +12,21 @@
  *     attach                           detach, or reap by any thread
  *     A1  TID: 0 -> mine               R1  STATE: Alive -> Gone (runs no more JavaScript: a hint
  *     A2  START = my start time            is enough; from here on its locks are anyone's)
- *     A3  STATE: Free -> Alive         R2  recover(): every lock lets go and wakes its sleepers
+ *     A3  STATE: Free -> Alive         R2  recover(): wakes every lock's sleepers
  *     A4  ring the doorbell            R3  only if the kernel's thread is gone (its asynchronous
  *                                          I/O may still write): STATE: Gone -> Free, generation + 1
- *                                      R4  TID: mine -> 0
+ *                                      R4  recover() again, for what outlives the thread's code
+ *                                      R5  START: its start time -> 0
+ *                                      R6  TID: its id -> 0
  *
  * Claim and identification are one word (A1), so a thread that dies between any two steps leaves
- * a slot that says who had it. R1 and R3 are compare-exchanges: two reapers may work at once, and
- * R2 may run twice; it names the dead by generation, so it cannot touch the slot's next owner.
- * R4 comes after R3: nobody attaches before the slot is whole.
+ * a slot that says who had it; START is 0 before A2, and then the id alone identifies. All steps
+ * of a reaper are compare-exchanges from what it saw: two may work at once, each may die and be
+ * followed by the next, and R2, R4 may run twice: they name the dead by generation, so they cannot
+ * touch the slot's next owner. R6 comes last: nobody attaches before the slot is whole.
+ *
+ * The kernel gives an id away again only after all others, and a generation comes back after 2^19
+ * attaches of one slot: nobody sleeps between two of these steps for so long.
  *
  * Checked by slots.check.ts.
  */
@@ -59,7 +65,10 @@ export interface ThreadOracle {
 
 /** A lock, as the recovery after a death sees it. */
 export interface Recoverable {
-  /** Lets go of what `token` held and wakes every sleeper. Any thread; any number of times. */
+  /**
+   * Wakes every sleeper, so that they see that `token` is not alive, or freed, any more.
+   * Runs in any thread, any number of times.
+   */
   recover(token: number): void
 }
 
@@ -89,6 +98,8 @@ export class Slot {
   readonly generation: number
   /** How lock words name this thread; 0 once detached. */
   token: number
+  /** What this thread's asynchronous I/O may be using: while there is any, the slot stays taken. */
+  nrPinned = 0
 
   constructor(slots: Slots, index: number, generation: number) {
     this.slots = slots
@@ -105,7 +116,8 @@ export class Slot {
   }
 
   /**
-   * Gives the slot back. What the thread still holds is released as if it had died.
+   * Gives the slot back. What the thread still holds is released as if it had died: locks at once,
+   * references with the slot, when the thread is gone.
    *
    * @throws {HotplugError} `EINVAL`: detached already.
    */
@@ -113,7 +125,7 @@ export class Slot {
     this.assertAttached('detach')
     this.token = 0
     this.slots.close(this.index, this.generation)
-    this.slots.free(this.index, this.generation)
+    if (this.nrPinned === 0) this.slots.free(this.index, this.generation)
   }
 }
 
@@ -193,11 +205,11 @@ export class Slots {
   /** The thread is gone from the machine: its slot can be taken again. Call after `close`. */
   free(index: number, generation: number): void {
     const tid = load(this.words, this.at(index, TID))
+    const start = load(this.words, this.at(index, START))
     const gone = (generation << 2) | Status.Gone
     const next = ((generation + 1) & GENERATION_MASK) << 2
     if (compareExchange(this.words, this.at(index, STATE), gone, next) !== gone) return // R3
-    compareExchange(this.words, this.at(index, TID), tid, 0) // R4
-    this.ring()
+    this.unclaim(index, tid, start, generation)
   }
 
   /**
@@ -208,13 +220,17 @@ export class Slots {
   reap(index: number, oracle: ThreadOracle): boolean {
     const tid = load(this.words, this.at(index, TID))
     if (tid === 0) return false
+    const start = load(this.words, this.at(index, START))
     const state = load(this.words, this.at(index, STATE))
-    if (oracle.exists(tid, load(this.words, this.at(index, START)))) return false
+    const same = load(this.words, this.at(index, TID)) // else the three may be of two owners
+    if (same !== tid || oracle.exists(tid, start)) return false
+    const generation = state >>> 2
     if ((state & STATUS_MASK) === Status.Free) {
-      return compareExchange(this.words, this.at(index, TID), tid, 0) === tid // died in attach or R4
+      this.unclaim(index, tid, start, (generation - 1) & GENERATION_MASK) // died in A2, A3, R4-R6
+      return true
     }
-    this.close(index, state >>> 2)
-    this.free(index, state >>> 2)
+    this.close(index, generation)
+    this.free(index, generation)
     return true
   }
 
@@ -222,6 +238,13 @@ export class Slots {
   ring(): void {
     add(this.words, DOORBELL, 1)
     notify(this.words, DOORBELL)
+  }
+
+  private unclaim(index: number, tid: number, start: number, generation: number): void {
+    this.recover(tokenOf(index, generation)) // R4
+    compareExchange(this.words, this.at(index, START), start, 0) // R5
+    compareExchange(this.words, this.at(index, TID), tid, 0) // R6
+    this.ring()
   }
 
   private recover(token: number): void {
