@@ -1,0 +1,83 @@
+/*
+ * Kills a real thread at every one of the shared operations of a call, and looks at what is left.
+ *
+ * For n = 1, 2, ... a fresh worker prepares itself, then makes the call, counted by the seam's
+ * twin (atomics/fault.ts), which stops it for ever just before its n-th operation. There the
+ * worker is terminated. The sweep ends with the n that is more than the call has.
+ */
+import { Fault } from '../src/atomics/fault.ts'
+import { sharedWords, TestThread, until } from './thread.ts'
+
+const AT_ONCE = 2
+const OPERATIONS_MAX = 500
+
+/** What the thread that is to die is told: the body calls `faultAt(n, control)` by `countFrom`. */
+export interface VictimData<D> {
+  readonly n: number
+  readonly control: Int32Array
+  readonly data: D
+}
+
+/** One call, to be killed at each of its operations. */
+export interface Sweep<S extends { readonly data: D }, D> {
+  /** URL of the compiled module that exports the victim, and its name there. */
+  readonly module: URL
+  readonly name: string
+  /** Fresh memory, and what other threads do before the call. `data` goes to the victim. */
+  begin(): S
+  /** Runs beside the call until `isOver()`: releases what the victim waits for, and the like. */
+  meanwhile?(state: S, isOver: () => boolean): Promise<void>
+  /** The victim is dead (or has ended, if `died` is false): what must be true now. */
+  check(state: S, died: boolean, n: number): void | Promise<void>
+}
+
+/**
+ * Runs a sweep.
+ *
+ * @returns How many operations the call has: so many threads were killed.
+ */
+export async function killAtEach<S extends { readonly data: D }, D>(
+  sweep: Sweep<S, D>,
+): Promise<number> {
+  let n = 1
+  let nrKilled = 0
+  let isDone = false
+  const lane = async (): Promise<void> => {
+    while (!isDone) {
+      const mine = n++
+      if (mine > OPERATIONS_MAX) throw new Error(`${sweep.name}: no end of operations`)
+      const died = await killAt(sweep, mine)
+      if (died) nrKilled++
+      else isDone = true
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, lane))
+  return nrKilled
+}
+
+async function killAt<S extends { readonly data: D }, D>(
+  sweep: Sweep<S, D>,
+  n: number,
+): Promise<boolean> {
+  const state = sweep.begin()
+  const control = sharedWords(3)
+  const data: VictimData<D> = { n, control, data: state.data }
+  const victim = new TestThread(sweep.module, sweep.name, data, {
+    execArgv: ['--conditions=fault', '--enable-source-maps'],
+  })
+  let isEnded = false
+  const ended = victim.result.finally(() => (isEnded = true))
+  ended.catch(() => {})
+  const isOver = (): boolean => isEnded || Atomics.load(control, Fault.Stopped) === 1
+  await sweep.meanwhile?.(state, isOver)
+  await until(`${sweep.name}: operation ${n}, or its end`, isOver)
+  const died = !isEnded
+  if (died) await victim.kill()
+  else await ended
+  try {
+    await sweep.check(state, died, n)
+  } catch (error) {
+    throw new Error(`${sweep.name}: killed before operation ${n}: ${error}`, { cause: error })
+  }
+  return died
+}
