@@ -1,0 +1,56 @@
+/*
+ * One thread's turns at a lock: what it does inside, and for how long.
+ */
+import type { Slot } from '../../src/locking/slots.ts'
+import { As, type Board } from './board.ts'
+import type { Random } from './random.ts'
+
+const SPINS_MAX = 2000
+const SLEEP_MS_MAX = 2
+/** One hold in so many is a sleep, so that others queue up. */
+const SLEEP_ONE_IN = 200
+
+/** What a thread needs inside: who it is, where it says so, what decides how long it stays. */
+export class Turn {
+  readonly board: Board
+  readonly thread: number
+  readonly slot: Slot
+  private readonly random: Random
+  private readonly nap = new Int32Array(new SharedArrayBuffer(4))
+
+  constructor(board: Board, thread: number, slot: Slot, random: Random) {
+    this.board = board
+    this.thread = thread
+    this.slot = slot
+    this.random = random
+  }
+
+  /** Call when nobody else may be inside. @param wasTold That the last owner died. */
+  write(wasTold: boolean): void {
+    this.enter(As.Writer, [As.Writer, As.Reader])
+    this.board.change(wasTold, () => this.hold())
+    this.board.leave(this.thread)
+  }
+
+  /** Call when no writer may be inside. */
+  read(): void {
+    this.enter(As.Reader, [As.Writer])
+    this.board.look(() => this.hold())
+    this.board.leave(this.thread)
+  }
+
+  /** Says what this thread is inside for, and looks whether anybody is who may not. */
+  enter(as: As, wrong: readonly As[]): void {
+    this.board.enter(this.thread, this.slot.token, as)
+    this.board.expectNobody(this.slot.slots, this.thread, wrong)
+  }
+
+  /** Stays for a random time: mostly short, now and then long enough that others fall asleep. */
+  hold(): void {
+    if (this.random.oneIn(SLEEP_ONE_IN)) {
+      Atomics.wait(this.nap, 0, 0, this.random.below(SLEEP_MS_MAX + 1))
+    } else {
+      for (let i = this.random.below(SPINS_MAX); i > 0; i--) Atomics.load(this.nap, 0)
+    }
+  }
+}
