@@ -1,0 +1,129 @@
+/*
+ * How a state is packed: bit fields in a few 32-bit integers.
+ *
+ * One field for each word that ever changes (the number of its value), one for each thread: the
+ * number of its place, its rank in the queue it sleeps in, whether it moved last. No field crosses
+ * an integer, so a transition is one addition to each integer. Fields are as wide as what was
+ * learned needs, plus what is left over in their integer; when one is outgrown, `Relayout` is
+ * thrown and the search begins again with all that is known now.
+ */
+import type { Place, Places } from './places.ts'
+
+/** A field is too narrow: pack anew and begin again. */
+export class Relayout extends Error {
+  override readonly name = 'Relayout'
+}
+
+export interface Field {
+  /** Which integer. */
+  readonly at: number
+  readonly shift: number
+  readonly bits: number
+}
+
+const PLACE_BITS_MAX = 24
+const INT_BITS = 32
+
+/** Bits that a thread's field is made wider than needed, if there is room; a word's gets one. */
+const SPARE_MAX = 3
+
+export class Layout {
+  /** Integers of a state. */
+  readonly size: number
+  readonly words: readonly Field[]
+  readonly threads: readonly Field[]
+  /** By thread, how many low bits of its field are its place. */
+  readonly placeBits: readonly number[]
+  /** By thread, how many bits above are its rank less 1; 0 while it is in no queue. */
+  readonly rankBits: readonly number[]
+  /** Preemptions so far; no bits unless they are bounded. */
+  readonly used: Field
+
+  /** @param bound Preemptions that a schedule may have; -1 if any number. */
+  constructor(places: Places, bound: number) {
+    const { classOf } = places.automata
+    const lastBits = bound < 0 ? 0 : 1
+    const ranks = rankBitsOf(places)
+    const needed = classOf.map(c => bitsFor(places.classes[c]!.length))
+    const widths = [
+      ...places.words.values.map(values => bitsFor(values.length)),
+      ...needed.map((bits, t) => bits + ranks[t]! + lastBits),
+      bitsFor(bound + 1),
+    ]
+    const nrWords = places.words.values.length
+    const { size, fields } = pack(widths, nrWords, classOf.length)
+    this.size = size
+    this.words = fields.slice(0, nrWords)
+    this.threads = fields.slice(nrWords, -1)
+    this.used = fields.at(-1)!
+    this.rankBits = ranks
+    const room = this.threads.map((field, t) => field.bits - ranks[t]! - lastBits)
+    this.placeBits = classOf.map(c =>
+      Math.min(PLACE_BITS_MAX, ...room.filter((_, t) => classOf[t] === c)),
+    )
+    if (needed.some(bits => bits > PLACE_BITS_MAX)) {
+      throw new Error(`a thread has more than ${2 ** PLACE_BITS_MAX} local states`)
+    }
+  }
+}
+
+/** Bits that number `count` things. */
+export function bitsFor(count: number): number {
+  return count <= 1 ? 0 : INT_BITS - Math.clz32(count - 1)
+}
+
+/** By thread, bits for its rank less 1 among those who may sleep with it. */
+function rankBitsOf(places: Places): number[] {
+  const { classOf } = places.automata
+  const queues = places.classes.map(all => new Set(all.map(queueOf).filter(word => word >= 0)))
+  const sleepers = (word: number) => classOf.filter(c => queues[c]!.has(word)).length
+  return classOf.map(c => bitsFor(Math.max(1, ...[...queues[c]!].map(sleepers))))
+}
+
+function queueOf(place: Place): number {
+  return place.queue
+}
+
+/**
+ * Packs fields of the given widths, first fit, widest first. Bits left over go to threads' fields
+ * (those from `firstThread` on) first, which grow most.
+ */
+function pack(
+  widths: readonly number[],
+  firstThread: number,
+  nrThreads: number,
+): { size: number; fields: Field[] } {
+  const ints: number[][] = []
+  const room: number[] = []
+  const order = widths.map((_, i) => i).sort((i, j) => widths[j]! - widths[i]! || i - j)
+  for (const i of order) {
+    const bits = widths[i]!
+    let at = room.findIndex(left => left >= bits)
+    if (at < 0) at = room.push(INT_BITS) - 1
+    room[at]! -= bits
+    ints[at] ??= []
+    ints[at].push(i)
+  }
+  const final = [...widths]
+  const isThread = (i: number) => i >= firstThread && i < firstThread + nrThreads
+  for (const [at, members] of ints.entries()) {
+    const growing = members.filter(i => widths[i]! > 0).sort((i, j) => +isThread(j) - +isThread(i))
+    for (let spare = 0; spare < SPARE_MAX; spare++) {
+      for (const i of growing) {
+        if (room[at]! === 0 || (spare > 0 && !isThread(i))) continue
+        final[i]! += 1
+        room[at] = room[at]! - 1
+      }
+    }
+  }
+  const fields: Field[] = []
+  for (const [at, members] of ints.entries()) {
+    let shift = 0
+    for (const i of members) {
+      const bits = final[i]!
+      fields[i] = { at, shift: shift % INT_BITS, bits }
+      shift += bits
+    }
+  }
+  return { size: Math.max(1, ints.length), fields }
+}

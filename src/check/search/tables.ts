@@ -1,0 +1,276 @@
+/*
+ * Rows for the generated loop: the moves of each thread at each place, as numbers in flat arrays.
+ *
+ * A row has, for each value of its word, an entry: flags, and what to add to each integer of the
+ * state. Both are made when they first come up. Moves that involve other threads (sleeping and
+ * waking, deaths, barriers) additionally go through `special` or `sleep`.
+ */
+import { type Move, NOTIFY_ALL } from '../program.ts'
+import { type Field, type Layout, Relayout } from './layout.ts'
+import type { Place, Places } from './places.ts'
+import { Act, outcome, type Row } from './rows.ts'
+
+/** Offsets in a row. */
+export const At = {
+  Act: 0,
+  Int: 1,
+  Shift: 2,
+  Mask: 3,
+  Base: 4,
+  /** The next row of the place; 0 if there is none. */
+  Next: 5,
+  Via: 6,
+  Word: 7,
+} as const
+export const ROW_SIZE = 8
+
+/** Flags of an entry; 0 if it was not made yet. */
+export const Flag = {
+  Known: 1,
+  /** The move is not possible. */
+  None: 2,
+  Sleeps: 4,
+  /** The thread's label changed, or it died: `never` must be asked. */
+  Look: 8,
+  Failed: 16,
+  /** The word changed. */
+  Changed: 32,
+} as const
+
+/** The acts that need `special`. */
+export const SPECIAL = Act.Notify | Act.Barrier | Act.Await | Act.Leave | Act.Death
+
+/** A place whose rows were not made yet. */
+export const UNMADE = -1
+
+export class Tables {
+  readonly places: Places
+  readonly layout: Layout
+  readonly nrThreads: number
+  /** Where a thread's place is, for each thread. */
+  readonly ints: Int32Array
+  readonly shifts: Int32Array
+  readonly masks: Int32Array
+  /** `heads[firstHeads[thread] + place]` is the first row. */
+  readonly firstHeads: Int32Array
+  readonly heads: Int32Array
+  rows = new Int32Array(ROW_SIZE * 256)
+  entries: Int32Array
+  /** By word, whether `never` looks at it; one more for rows without a word. */
+  readonly watched: Uint8Array
+  /** What `special` and `sleep` add to the state. */
+  readonly extra: Int32Array
+  /** Flags that the last `special` adds to those of the entry. */
+  more = 0
+  private readonly sources: Row[] = []
+  private readonly rowThreads: number[] = []
+  private nrRows = 1 // row 0 means none
+  private nrEntryInts = 0
+
+  constructor(places: Places, layout: Layout, watched: Uint8Array) {
+    this.places = places
+    this.layout = layout
+    this.watched = watched
+    this.nrThreads = layout.threads.length
+    this.ints = Int32Array.from(layout.threads, field => field.at)
+    this.shifts = Int32Array.from(layout.threads, field => field.shift)
+    this.masks = Int32Array.from(layout.placeBits, bits => 2 ** bits - 1)
+    this.firstHeads = new Int32Array(this.nrThreads)
+    for (let t = 1; t < this.nrThreads; t++) {
+      this.firstHeads[t] = this.firstHeads[t - 1]! + this.masks[t - 1]! + 1
+    }
+    const nrHeads = this.masks.reduce((sum, mask) => sum + mask + 1, 0)
+    this.heads = new Int32Array(nrHeads).fill(UNMADE)
+    this.entries = new Int32Array(1 << 12)
+    this.extra = new Int32Array(layout.size)
+  }
+
+  place(thread: number, state: Int32Array, offset: number): Place {
+    const index =
+      (state[offset + this.ints[thread]!]! >>> this.shifts[thread]!) & this.masks[thread]!
+    return this.places.classes[this.places.automata.classOf[thread]!]![index]!
+  }
+
+  /** Rank in its queue, from 1, of a thread that is in one. */
+  rank(thread: number, state: Int32Array, offset: number): number {
+    const { placeBits, rankBits } = this.layout
+    const low = this.shifts[thread]! + placeBits[thread]!
+    return ((state[offset + this.ints[thread]!]! >>> low) & (2 ** rankBits[thread]! - 1)) + 1
+  }
+
+  wordIndex(word: number, state: Int32Array, offset: number): number {
+    const { at, shift, bits } = this.layout.words[word]!
+    return (state[offset + at]! >>> shift) & (2 ** bits - 1)
+  }
+
+  /** The state in which nobody has moved yet. */
+  first(): Int32Array {
+    const state = new Int32Array(this.layout.size)
+    for (let t = 0; t < this.nrThreads; t++) {
+      state[this.ints[t]!]! |= this.admit(this.places.root(t)) << this.shifts[t]!
+    }
+    return state
+  }
+
+  /** Makes the rows of a thread's place; returns the first. */
+  make(thread: number, index: number): number {
+    const place = this.places.classes[this.places.automata.classOf[thread]!]![index]!
+    let next = 0
+    for (const source of [...this.places.rows(place)].reverse()) {
+      next = this.addRow(thread, source, next)
+    }
+    return (this.heads[this.firstHeads[thread]! + index] = next)
+  }
+
+  /** Makes the entry at `entry` of a row; returns its flags. */
+  fill(row: number, entry: number): number {
+    const source = this.sources[row / ROW_SIZE]!
+    const thread = this.rowThreads[row / ROW_SIZE]!
+    const { size } = this.layout
+    const at = (entry - this.rows[row + At.Base]!) / (size + 1)
+    const result = outcome(source, at)
+    if (result === null) return (this.entries[entry] = Flag.Known | Flag.None)
+    const { place } = source
+    const to = result.place
+    let flags: number = Flag.Known
+    const moved = this.admit(to) - place.index
+    this.entries[entry + 1 + this.ints[thread]!]! += moved << this.shifts[thread]!
+    if (source.word >= 0 && result.value !== at) {
+      const field = this.layout.words[source.word]!
+      if (result.value >= 2 ** field.bits) throw new Relayout()
+      this.entries[entry + 1 + field.at]! += (result.value - at) << field.shift
+      flags |= Flag.Changed
+    }
+    if (to.queue >= 0 && place.queue < 0) flags |= Flag.Sleeps
+    if (to.label !== place.label || to.dead !== place.dead) flags |= Flag.Look
+    if (to.failed) flags |= Flag.Failed
+    return (this.entries[entry] = flags)
+  }
+
+  /**
+   * The entry of a row that depends on other threads, or -1 if it is not possible now. Puts into
+   * `extra` what changes for the others, and for the thread's rank.
+   */
+  special(row: number, thread: number, state: Int32Array, offset: number): number {
+    this.extra.fill(0)
+    this.more = 0
+    const act = this.rows[row]!
+    const base = this.rows[row + At.Base]!
+    if ((act & Act.Death) !== 0 && !this.mayDie(state, offset)) return -1
+    if ((act & Act.Barrier) !== 0 && this.anyDirty(state, offset)) return -1
+    if ((act & Act.Leave) !== 0) this.leave(thread, state, offset)
+    let at = 0
+    if ((act & Act.Notify) !== 0) at = this.notify(thread, state, offset)
+    if ((act & Act.Await) !== 0) at = this.untold(thread, state, offset)
+    return at < 0 ? -1 : base + at * (this.layout.size + 1)
+  }
+
+  /** The thread goes to sleep: puts its rank into `extra`. */
+  sleep(row: number, thread: number, state: Int32Array, offset: number): void {
+    this.extra.fill(0)
+    const word = this.rows[row + At.Word]!
+    let before = 0
+    for (let u = 0; u < this.nrThreads; u++) {
+      if (u !== thread && this.place(u, state, offset).queue === word) before++
+    }
+    if (before >= 2 ** this.layout.rankBits[thread]!) throw new Relayout()
+    this.addRank(thread, before)
+  }
+
+  private mayDie(state: Int32Array, offset: number): boolean {
+    let dead = 0
+    for (let u = 0; u < this.nrThreads; u++) if (this.place(u, state, offset).dead) dead++
+    return dead < this.places.spec.deaths
+  }
+
+  private anyDirty(state: Int32Array, offset: number): boolean {
+    for (let u = 0; u < this.nrThreads; u++) if (this.place(u, state, offset).dirty) return true
+    return false
+  }
+
+  /** The first dead thread that `thread` was not told of, or -1. */
+  private untold(thread: number, state: Int32Array, offset: number): number {
+    const { told } = this.place(thread, state, offset)
+    for (let u = 0; u < this.nrThreads; u++) {
+      if ((told & (1 << u)) === 0 && this.place(u, state, offset).dead) return u
+    }
+    return -1
+  }
+
+  private leave(thread: number, state: Int32Array, offset: number): void {
+    const rank = this.rank(thread, state, offset)
+    const { queue } = this.place(thread, state, offset)
+    this.addRank(thread, 1 - rank)
+    this.more = Flag.Look
+    for (let u = 0; u < this.nrThreads; u++) {
+      if (u === thread || this.place(u, state, offset).queue !== queue) continue
+      if (this.rank(u, state, offset) > rank) this.addRank(u, -1)
+    }
+  }
+
+  /** Wakes sleepers; returns how many. */
+  private notify(thread: number, state: Int32Array, offset: number): number {
+    const { node } = this.place(thread, state, offset)
+    const { word: words, a } = this.places.program
+    const word = words[node]!
+    const most = a[node]! < 0 ? NOTIFY_ALL : a[node]!
+    let woken = 0
+    for (let u = 0; u < this.nrThreads; u++) {
+      const place = this.place(u, state, offset)
+      if (place.queue !== word) continue
+      const rank = this.rank(u, state, offset)
+      if (rank > most) {
+        this.addRank(u, -most)
+        continue
+      }
+      woken++
+      const to = this.places.woken(place)
+      this.extra[this.ints[u]!]! += (this.admit(to) - place.index) << this.shifts[u]!
+      this.addRank(u, 1 - rank)
+      this.more |= to.failed ? Flag.Look | Flag.Failed : Flag.Look
+    }
+    return woken
+  }
+
+  private addRank(thread: number, delta: number): void {
+    const shift = this.shifts[thread]! + this.layout.placeBits[thread]!
+    if (delta !== 0) this.extra[this.ints[thread]!]! += delta << shift
+  }
+
+  /** The place's number, if the layout has room for it. */
+  private admit(place: Place): number {
+    if (place.index >= 2 ** this.layout.placeBits[place.threadClass]!) throw new Relayout()
+    return place.index
+  }
+
+  private addRow(thread: number, source: Row, next: number): number {
+    const number = this.nrRows++
+    const row = number * ROW_SIZE
+    if (row + ROW_SIZE > this.rows.length) this.rows = doubled(this.rows)
+    this.sources[number] = source
+    this.rowThreads[number] = thread
+    const { act, word, move } = source
+    const field: Field = word < 0 ? { at: 0, shift: 0, bits: 0 } : this.layout.words[word]!
+    const others = (act & (Act.Notify | Act.Await)) === 0 ? 0 : this.nrThreads
+    const base = this.nrEntryInts
+    this.nrEntryInts += Math.max(2 ** field.bits, others + 1) * (this.layout.size + 1)
+    while (this.nrEntryInts > this.entries.length) this.entries = doubled(this.entries)
+    const via = thread | (move << 5)
+    const nrWords = this.layout.words.length
+    const mask = 2 ** field.bits - 1
+    const wordOrNone = word < 0 ? nrWords : word
+    this.rows.set([act, field.at, field.shift, mask, base, next, via, wordOrNone], row)
+    return row
+  }
+}
+
+/** The thread and move of a `via`. */
+export function stepOf(via: number): { thread: number; move: Move } {
+  return { thread: via & 31, move: (via >>> 5) as Move }
+}
+
+function doubled(array: Int32Array): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(array.length * 2)
+  larger.set(array)
+  return larger
+}
