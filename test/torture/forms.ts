@@ -1,18 +1,21 @@
 /*
  * The locks that are tortured: how a thread makes each, and how it goes in as a writer or a reader.
  */
+import type { AcquireOptions, Held } from '../../src/locking/acquire.ts'
 import { Mutex } from '../../src/locking/mutex.ts'
+import { PercpuRwsem } from '../../src/locking/percpu-rwsem.ts'
+import type { Rwsem } from '../../src/locking/rwsem.ts'
 import type { Recoverable, Slot } from '../../src/locking/slots.ts'
 import type { Turn } from './turn.ts'
 
-/** A lock as one thread has it. */
+/** A lock as one thread has it. Turns that get nothing end without having been inside. */
 export interface Opened {
   /** What a reaper tells of deaths. */
   readonly recoverables: readonly Recoverable[]
   /** Takes one turn, alone. */
-  write(turn: Turn): void
+  write(turn: Turn): void | Promise<void>
   /** Takes one turn beside other readers. */
-  read?(turn: Turn): void
+  read?(turn: Turn): void | Promise<void>
 }
 
 /** A kind of lock. */
@@ -31,8 +34,17 @@ export const FORMS: Readonly<Record<string, Form>> = {
     nrWords: () => Mutex.WORDS,
     open: (slot, words) => {
       const mutex = new Mutex(slot, words, 0)
-      return { recoverables: [mutex], write: turn => writeUnder(mutex, turn) }
+      const ways = mutexWays(mutex)
+      return {
+        recoverables: [mutex],
+        write: turn => goIn(ways, turn, wasTold => turn.write(wasTold)),
+      }
     },
+  },
+  'percpu-rwsem': {
+    hasReaders: true,
+    nrWords: nrSlots => PercpuRwsem.words(nrSlots),
+    open: (slot, words) => openRwsem(new PercpuRwsem(slot, words, 0)),
   },
 }
 
@@ -53,12 +65,11 @@ const UNTOLD: Form = {
   nrWords: () => Mutex.WORDS,
   open: (slot, words) => {
     const mutex = new Mutex(slot, words, 0)
-    const write = (turn: Turn): void => {
-      mutex.lock()
-      turn.write(false)
-      mutex.unlock()
+    const ways = mutexWays(mutex)
+    return {
+      recoverables: [mutex],
+      write: turn => goIn(ways, turn, () => turn.write(false)),
     }
-    return { recoverables: [mutex], write }
   },
 }
 
@@ -69,8 +80,70 @@ export function formNamed(name: string): Form {
   return form
 }
 
-function writeUnder(mutex: Mutex, turn: Turn): void {
-  const wasTold = mutex.lock()
-  turn.write(wasTold)
-  mutex.unlock()
+/** The ways into a lock. */
+interface Ways {
+  block(): boolean
+  unblock(): void
+  try(): Held | null
+  async(options: AcquireOptions): Promise<Held>
+}
+
+function mutexWays(mutex: Mutex): Ways {
+  return {
+    block: () => mutex.lock(),
+    unblock: () => mutex.unlock(),
+    try: () => mutex.tryLock(),
+    async: options => mutex.lockAsync(options),
+  }
+}
+
+function openRwsem(rwsem: Rwsem & Recoverable): Opened {
+  const writing: Ways = {
+    block: () => rwsem.downWrite(),
+    unblock: () => rwsem.upWrite(),
+    try: () => rwsem.tryDownWrite(),
+    async: options => rwsem.downWriteAsync(options),
+  }
+  const reading: Ways = {
+    block: () => rwsem.downRead(),
+    unblock: () => rwsem.upRead(),
+    try: () => rwsem.tryDownRead(),
+    async: options => rwsem.downReadAsync(options),
+  }
+  return {
+    recoverables: [rwsem],
+    write: turn => goIn(writing, turn, wasTold => turn.write(wasTold)),
+    read: turn => goIn(reading, turn, () => turn.read()),
+  }
+}
+
+/** Goes in by a random way, if it gets in. */
+async function goIn(ways: Ways, turn: Turn, inside: (wasTold: boolean) => void): Promise<void> {
+  switch (turn.way()) {
+    case 'blocking':
+      inside(ways.block())
+      ways.unblock()
+      return
+    case 'try': {
+      const held = ways.try()
+      if (held !== null) leaveAfter(held, inside)
+      return
+    }
+    case 'async':
+      return leaveAfter(await ways.async({}), inside)
+    case 'impatient': {
+      const held = await ways.async({ timeoutMs: turn.patienceMs() }).catch(refuseButTimeout)
+      if (held !== null) leaveAfter(held, inside)
+    }
+  }
+}
+
+function leaveAfter(held: Held, inside: (wasTold: boolean) => void): void {
+  inside(held.ownerDied)
+  held.release()
+}
+
+function refuseButTimeout(error: unknown): null {
+  if ((error as { code?: string }).code === 'ETIMEDOUT') return null
+  throw error
 }

@@ -26,7 +26,7 @@ export function oracleOf(life: number, dead: ReadonlySet<number> = new Set()): T
 }
 
 /** Runs one life. */
-export function torture(data: TortureData): void {
+export async function torture(data: TortureData): Promise<void> {
   const board = new Board(data.board)
   const slot: Slot = new Slots(data.slots).attach(oracleOf(data.life))
   const lock = formNamed(data.form).open(slot, data.words)
@@ -36,7 +36,7 @@ export function torture(data: TortureData): void {
   while (!board.isStopped()) {
     board.pause()
     board.setDoing(data.thread, waiting)
-    goIn(turn)
+    await goIn(turn)
   }
   slot.detach()
   board.setDoing(data.thread, 'ended')

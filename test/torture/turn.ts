@@ -10,6 +10,12 @@ const SLEEP_MS_MAX = 2
 /** One hold in so many is a sleep, so that others queue up. */
 const SLEEP_ONE_IN = 200
 
+const PATIENCE_MS_MAX = 4
+const WAYS = ['blocking', 'blocking', 'blocking', 'try', 'async', 'impatient'] as const
+
+/** How a thread asks for the lock. */
+export type Way = (typeof WAYS)[number]
+
 /** What a thread needs inside: who it is, where it says so, what decides how long it stays. */
 export class Turn {
   readonly board: Board
@@ -23,6 +29,16 @@ export class Turn {
     this.thread = thread
     this.slot = slot
     this.random = random
+  }
+
+  /** How to ask this time. */
+  way(): Way {
+    return WAYS[this.random.below(WAYS.length)]!
+  }
+
+  /** How long to ask at most. */
+  patienceMs(): number {
+    return 1 + this.random.below(PATIENCE_MS_MAX)
   }
 
   /** Call when nobody else may be inside. @param wasTold That the last owner died. */
