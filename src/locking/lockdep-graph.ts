@@ -180,27 +180,28 @@ export class LockdepGraph {
    */
   private search(from: number, to: number, kind: number): Edge[] | null {
     const queue = [from * 2 + (kind & RECURSIVE_AFTER)]
-    const cameFrom = new Map<number, Step>([[queue[0]!, ROOT]])
+    const cameBy: (Step | null)[] = new Array(2 * this.nrClasses).fill(null)
     for (let head = 0; head < queue.length; head++) {
       const state = queue[head]!
+      const row = this.at(state >> 1, 0, 0)
       for (let edge = 0; edge < NR_KINDS * this.nrClasses; edge++) {
         const edgeKind = edge % NR_KINDS
-        if (!isStrong(state, edgeKind)) continue
-        const word = load(this.words, this.edges + (state >> 1) * NR_KINDS * this.nrClasses + edge)
         const next = Math.floor(edge / NR_KINDS) * 2 + (edgeKind & RECURSIVE_AFTER)
-        if (word === 0 || cameFrom.has(next)) continue
-        cameFrom.set(next, { state, kind: edgeKind, reference: word >>> 1 })
-        if (next >> 1 === to && isStrong(next, kind)) return this.path(cameFrom, next)
+        if (!isStrong(state, edgeKind) || next === queue[0] || cameBy[next] !== null) continue
+        const word = load(this.words, row + edge)
+        if (word === 0) continue
+        cameBy[next] = { state, kind: edgeKind, reference: word >>> 1 }
+        if (next >> 1 === to && isStrong(next, kind)) return this.path(cameBy, next)
         queue.push(next)
       }
     }
     return null
   }
 
-  private path(cameFrom: Map<number, Step>, last: number): Edge[] {
+  private path(cameBy: readonly (Step | null)[], last: number): Edge[] {
     const path: Edge[] = []
     let to = last
-    for (let step = cameFrom.get(to)!; step !== ROOT; step = cameFrom.get(to)!) {
+    for (let step = cameBy[to]!; step !== null; step = cameBy[to]!) {
       const text = this.read(step.reference)
       path.unshift({ from: step.state >> 1, to: to >> 1, kind: step.kind, text })
       to = step.state
@@ -243,8 +244,6 @@ interface Step {
   readonly kind: number
   readonly reference: number
 }
-
-const ROOT: Step = { state: -1, kind: 0, reference: 0 }
 
 /** Whether an edge of `kind` may follow when a class was entered as `state` says. */
 function isStrong(state: number, kind: number): boolean {

@@ -3,8 +3,8 @@
  *
  * A thread that blocks keeps all that any of its operations holds: its event loop stands still. An
  * operation of an event loop that awaits keeps only its own. So there is one list for the thread,
- * of what was taken by blocking and `try` forms, and one for each operation that holds something,
- * of what its async forms took; who waits is what decides which of them count (`keptBy`).
+ * of what blocking forms took, and one for each operation that holds something, of what its async
+ * and `try` forms took; who waits decides which of them count (`keptBy`).
  *
  * All of it is the thread's own memory, and dies with it.
  */
@@ -88,12 +88,18 @@ export class HeldLocks {
 
   /** The last acquisition of `lock` by this thread or one of its operations, if any is left. */
   find(lock: Tracked, exclusive: boolean | null): Taking | undefined {
-    const isIt = (held: Taking): boolean => {
-      if (!isSame(held.lock, lock)) return false
-      return exclusive === null || exclusive === (held.mode === Mode.Exclusive)
-    }
-    return this.thread.findLast(isIt) ?? this.keptBy(null).findLast(isIt)
+    return this.keptBy(null).findLast(held => isSo(held, lock, exclusive))
   }
+
+  /** As `find`, among those that belong to the thread and to no operation. */
+  findOwn(lock: Tracked, exclusive: boolean): Taking | undefined {
+    return this.thread.findLast(held => isSo(held, lock, exclusive))
+  }
+}
+
+function isSo(held: Taking, lock: Tracked, exclusive: boolean | null): boolean {
+  if (!isSame(held.lock, lock)) return false
+  return exclusive === null || exclusive === (held.mode === Mode.Exclusive)
 }
 
 function take(list: Taking[], held: Taking): boolean {

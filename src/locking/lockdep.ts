@@ -131,12 +131,12 @@ export class Lockdep {
   }
 
   /**
-   * Call before a release by who does not know which acquisition it ends.
+   * Call before the release of what a blocking form took.
    *
    * @throws {HotplugError} `EPERM`: this thread does not hold it.
    */
   willRelease(lock: Tracked, exclusive: boolean, above: AnyFunction): Taking | undefined {
-    const held = this.held.find(lock, exclusive)
+    const held = this.held.findOwn(lock, exclusive)
     if (held === undefined && !this.isOff()) throw releaseReport(lock, placeOf(above))
     return held
   }

@@ -127,7 +127,7 @@ function methodOf(known: Watched, rule: Rule, bare: Method): AnyFunction {
     if (rule.does === 'take') lockdep.willWait(taking, null)
     const result = run(args)
     if (result === null || (rule.does === 'try' && result === false)) return result
-    return granted(lockdep, taking, null, result)
+    return granted(lockdep, taking, rule.does === 'try' ? {} : null, result)
   }
   const takeAsync = async (...args: readonly unknown[]): Promise<unknown> => {
     const taking = { lock, mode, place: placeOf(takeAsync) }
