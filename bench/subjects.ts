@@ -4,6 +4,8 @@
  */
 import { Mutex as AsyncMutex } from 'async-mutex'
 import { Mutex } from '../src/locking/mutex.ts'
+import { PercpuRwsem } from '../src/locking/percpu-rwsem.ts'
+import type { Rwsem } from '../src/locking/rwsem.ts'
 import { type Slot, Slots, type ThreadOracle } from '../src/locking/slots.ts'
 
 /** What the threads of one measurement share. */
@@ -31,6 +33,8 @@ export interface Subject {
 
 /** Every lock that is measured, by the name that the table gives it. */
 export const SUBJECTS: Readonly<Record<string, Subject>> = {
+  'percpu-rwsem, read': { make: (shared, thread) => readPairs(percpuRwsem(shared, thread)) },
+  'percpu-rwsem, write': { make: (shared, thread) => writePairs(percpuRwsem(shared, thread)) },
   mutex: { make: (shared, thread) => mutexPairs(shared, thread) },
   'mutex, async': { isLocal: true, make: (shared, thread) => mutexAsyncPairs(shared, thread) },
   'Atomics.Mutex': {
@@ -41,11 +45,13 @@ export const SUBJECTS: Readonly<Record<string, Subject>> = {
   'Web Locks': { isThere: () => webLocks() !== undefined, make: () => webLockPairs() },
 }
 
+const NR_SLOTS = 8
+
 /** Shared memory for one measurement. */
 export function makeShared(): Shared {
   const { Mutex: EngineMutex } = Atomics as unknown as { Mutex?: new () => unknown }
   return {
-    slots: new Int32Array(new SharedArrayBuffer(4 * Slots.words(64))),
+    slots: new Int32Array(new SharedArrayBuffer(4 * Slots.words(NR_SLOTS))),
     words: new Int32Array(new SharedArrayBuffer(4 * 4096)),
     engineMutex: EngineMutex === undefined ? null : new EngineMutex(),
   }
@@ -54,6 +60,28 @@ export function makeShared(): Shared {
 function attach(shared: Shared, thread: number): Slot {
   const oracle: ThreadOracle = { tid: thread + 1, start: 0, exists: () => true }
   return new Slots(shared.slots).attach(oracle)
+}
+
+function percpuRwsem(shared: Shared, thread: number): Rwsem {
+  return new PercpuRwsem(attach(shared, thread), shared.words, 0)
+}
+
+function readPairs(rwsem: Rwsem): Pairs {
+  return n => {
+    for (let i = 0; i < n; i++) {
+      rwsem.downRead()
+      rwsem.upRead()
+    }
+  }
+}
+
+function writePairs(rwsem: Rwsem): Pairs {
+  return n => {
+    for (let i = 0; i < n; i++) {
+      rwsem.downWrite()
+      rwsem.upWrite()
+    }
+  }
 }
 
 function mutexPairs(shared: Shared, thread: number): Pairs {
