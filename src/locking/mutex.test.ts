@@ -335,7 +335,7 @@ test('an operation that waits while its slot is detached is refused', async () =
   await rejects(waiting, { code: 'EINVAL' })
   others.unlock()
 
-  equal(slotOfToken((words[0] as number) >>> 1), -1)
+  equal(slotOfToken((words[0] as number) >>> 2), -1)
 })
 
 test('memory that is not shared, not words, or too small is refused', () => {

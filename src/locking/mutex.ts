@@ -2,7 +2,8 @@
  * Futex mutex: one word that says who has it, and whether anybody sleeps.
  *
  *     0                          free
- *     token << 1 | WAITERS?      owned; WAITERS: somebody may sleep, so unlock must notify
+ *     token << 2 | WAITERS?      owned; WAITERS: somebody may sleep, so unlock must notify
+ *     DIED                       free, and its last owner died inside
  *
  *     lock                                 unlock
  *     L1  0 -> mine                        U1  mine -> 0, nobody sleeps
@@ -17,10 +18,10 @@
  * wakes takes the mutex with WAITERS set, so its own unlock wakes the next. Whoever gives up after
  * a wake-up passes it on.
  *
- * Deaths. A dead owner stays in the word; it is seen by the next to come (L3) and by the sleepers:
- * `recover()` wakes them all, also when the dead held nothing, for a wake-up may have died with
- * it; where nobody runs `recover()` for this memory, they look every HEARTBEAT_MS. Whoever takes
- * over is told.
+ * Deaths. The next to come sees that the owner is dead (L3). Whoever found it alive and is about to
+ * sleep does not, for `recover()` changes the word (D1), and then wakes all (D2), also when the
+ * dead held nothing: a wake-up may have died with it. Where nobody runs `recover()` for this
+ * memory, sleepers look every HEARTBEAT_MS. Whoever takes over is told.
  *
  * Algorithm: U. Drepper, "Futexes are tricky", 2011, its second mutex, with the owner in the word
  * as in the kernel's robust futexes. Checked by mutex.check.ts.
@@ -32,7 +33,8 @@ import { type Recoverable, type Slot, slotOfToken } from './slots.ts'
 import { requireWords } from './words.ts'
 
 const WAITERS = 1
-const TOKEN_SHIFT = 1
+const DIED = 2
+const TOKEN_SHIFT = 2
 
 /**
  * Mutual exclusion among threads; survives the death of its owner. Not recursive.
@@ -94,7 +96,7 @@ export class Mutex implements Acquisition, Recoverable {
     this.slot.assertAttached(`lock ${this.name}`)
     const word = compareExchange(this.words, this.index, 0, this.slot.token << TOKEN_SHIFT) // L1
     if (word === 0) return this.held(false)
-    return this.takeOver(word) ? this.held(this.ownerDied) : null
+    return this.isFree(word) && this.takeOver(word) ? this.held(this.ownerDied) : null
   }
 
   /** As `lock`, for a `using` block. */
@@ -145,11 +147,16 @@ export class Mutex implements Acquisition, Recoverable {
   /** One try of the slow path; see the essay. Part of `Acquisition`. */
   step(): boolean {
     this.slot.assertAttached(`lock ${this.name}`)
-    const word = load(this.words, this.index)
-    if (this.takeOver(word)) return true
-    this.value = word | WAITERS
-    if (word !== this.value) compareExchange(this.words, this.index, word, this.value) // L4
-    return false
+    for (;;) {
+      const word = load(this.words, this.index)
+      if (this.isFree(word)) {
+        if (this.takeOver(word)) return true // L2, L3
+        continue // somebody was faster: a word that was free is not one to sleep on
+      }
+      this.value = word | WAITERS
+      if (word === this.value) return false
+      if (compareExchange(this.words, this.index, word, this.value) === word) return false // L4
+    }
   }
 
   /** Part of `Acquisition`. */
@@ -158,16 +165,24 @@ export class Mutex implements Acquisition, Recoverable {
   }
 
   /** Part of `Recoverable`. */
-  recover(_token: number): void {
-    notify(this.words, this.index)
+  recover(token: number): void {
+    let word = load(this.words, this.index)
+    while (word >>> TOKEN_SHIFT === token) {
+      compareExchange(this.words, this.index, word, DIED) // D1; fails if WAITERS came meanwhile
+      word = load(this.words, this.index)
+    }
+    notify(this.words, this.index) // D2
+  }
+
+  private isFree(word: number): boolean {
+    const owner = word >>> TOKEN_SHIFT
+    return owner === 0 || !this.slot.slots.isAlive(owner)
   }
 
   private takeOver(word: number): boolean {
-    const owner = word >>> TOKEN_SHIFT
-    if (owner !== 0 && this.slot.slots.isAlive(owner)) return false
     const mine = (this.slot.token << TOKEN_SHIFT) | WAITERS
-    if (compareExchange(this.words, this.index, word, mine) !== word) return false // L2, L3
-    this.ownerDied = owner !== 0
+    if (compareExchange(this.words, this.index, word, mine) !== word) return false
+    this.ownerDied = word !== 0
     return true
   }
 
