@@ -99,10 +99,12 @@ function pack(
   for (const i of order) {
     const bits = widths[i]!
     let at = room.findIndex(left => left >= bits)
-    if (at < 0) at = room.push(INT_BITS) - 1
-    room[at]! -= bits
-    ints[at] ??= []
-    ints[at].push(i)
+    if (at < 0) {
+      at = room.push(INT_BITS) - 1
+      ints.push([])
+    }
+    room[at] = room[at]! - bits
+    ints[at]!.push(i)
   }
   const final = [...widths]
   const isThread = (i: number) => i >= firstThread && i < firstThread + nrThreads
@@ -111,7 +113,7 @@ function pack(
     for (let spare = 0; spare < SPARE_MAX; spare++) {
       for (const i of growing) {
         if (room[at]! === 0 || (spare > 0 && !isThread(i))) continue
-        final[i]! += 1
+        final[i] = final[i]! + 1
         room[at] = room[at]! - 1
       }
     }

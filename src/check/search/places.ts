@@ -26,11 +26,11 @@ export interface Early {
 
 /** What tells a place from the others of its class. */
 interface PlaceKey {
-  /** -1: dead, with nothing left to write. */
+  /** -1: dead. */
   readonly node: number
   readonly mode: Mode
-  /** The last so many of `Program.stores(node)` are not in memory yet. */
-  readonly pending: number
+  /** Plain stores that are not in memory yet, oldest first: pairs of word and value. */
+  readonly pending: readonly number[]
   /** Mask of the deaths that the thread was told of. */
   readonly told: number
   readonly early: Early | null
@@ -80,10 +80,10 @@ export class Places {
   live(
     threadClass: number,
     node: number,
-    more: { pending?: number; told?: number; early?: Early | null },
+    more: { pending?: readonly number[]; told?: number; early?: Early | null },
   ): Place {
     const done = this.program.kind[node]! >= Kind.Done
-    const { pending = 0, told = 0, early = null } = more
+    const { pending = [], told = 0, early = null } = more
     const key = { node, mode: Mode.Live, pending, told: done ? 0 : told, early, queue: -1 }
     return this.intern(threadClass, key)
   }
@@ -94,22 +94,20 @@ export class Places {
   }
 
   dead(place: Place): Place {
-    const node = place.pending > 0 ? place.node : -1
     const { pending } = place
-    const key = { node, mode: Mode.Dead, pending, told: 0, early: null, queue: -1 }
+    const key = { node: -1, mode: Mode.Dead, pending, told: 0, early: null, queue: -1 }
     return this.intern(place.threadClass, key)
   }
 
   zombie(place: Place): Place {
     const { queue } = place
-    const key = { node: -1, mode: Mode.Zombie, pending: 0, told: 0, early: null, queue }
+    const key = { node: -1, mode: Mode.Zombie, pending: [], told: 0, early: null, queue }
     return this.intern(place.threadClass, key)
   }
 
   /** The place with its oldest plain store written. */
   flushed(place: Place): Place {
-    const fewer = { ...keyOf(place), pending: place.pending - 1 }
-    return place.dead ? this.dead({ ...place, ...fewer }) : this.intern(place.threadClass, fewer)
+    return this.intern(place.threadClass, { ...keyOf(place), pending: place.pending.slice(2) })
   }
 
   /** The place before its operation with a store made early. */
@@ -138,7 +136,7 @@ export class Places {
 
   private intern(threadClass: number, key: PlaceKey): Place {
     const { node, mode, pending, told, early, queue } = key
-    const text = `${node},${mode},${pending},${told},${early?.word},${early?.value},${queue}`
+    const text = `${node},${mode},${told},${early?.word},${early?.value},${queue}:${pending}`
     const keys = this.keys[threadClass]!
     const known = keys.get(text)
     if (known !== undefined) return known
@@ -152,7 +150,7 @@ export class Places {
       label: dead ? 0 : this.program.label[node]!,
       finished: kind >= Kind.Done,
       failed: kind === Kind.Fail,
-      dirty: pending > 0 || early !== null,
+      dirty: pending.length > 0 || early !== null,
       rows: null,
       woken: null,
     }

@@ -66,7 +66,7 @@ export function rowsOf(places: Places, place: Place): readonly Row[] {
   }
   if (place.mode === Mode.Asleep) addSleeper(places, place, add)
   else if (!place.dead) addRun(places, place, add)
-  if (place.pending > 0) addFlush(places, place, add)
+  if (place.pending.length > 0) addFlush(places, place, add)
   const { deaths, threads } = places.spec
   if (deaths > 0 && !threads[place.threadClass]!.daemon && !place.finished) {
     addDeath(places, place, add)
@@ -94,10 +94,8 @@ function addDeath(places: Places, place: Place, add: AddRow): void {
 }
 
 function addFlush(places: Places, place: Place, add: AddRow): void {
-  const stores = places.program.stores(place.node)
-  const oldest = stores.length - 2 * place.pending
-  const word = stores[oldest]!
-  const value = stores[oldest + 1]!
+  const word = place.pending[0]!
+  const value = place.pending[1]!
   add(Move.Flush, 0, word, () => ({
     value: places.words.intern(word, value),
     place: places.flushed(place),
@@ -110,7 +108,7 @@ function addRun(places: Places, place: Place, add: AddRow): void {
   const kind = program.kind[place.node]! as Kind
   if (kind === Kind.LoadPlain) addLoadPlain(places, place, add)
   else if (kind === Kind.StorePlain) addStorePlain(places, place, add)
-  else if (kind >= Kind.Done || place.pending > 0) return
+  else if (kind >= Kind.Done || place.pending.length > 0) return
   else if (kind === Kind.Wait) addWait(places, place, add)
   else if (kind === Kind.Notify) {
     add(Move.Run, Act.Notify, -1, woken => moved(advance(places, place, woken)))
@@ -174,15 +172,17 @@ function addWait(places: Places, place: Place, add: AddRow): void {
 }
 
 function addStorePlain(places: Places, place: Place, add: AddRow): void {
-  if (place.pending === BUFFER_MAX) return
-  const result = places.program.a[place.node]!
-  add(Move.Run, 0, -1, () => moved(advance(places, place, result, place.pending + 1)))
+  if (place.pending.length === 2 * BUFFER_MAX) return
+  const { word, a } = places.program
+  const value = a[place.node]!
+  const pending = [...place.pending, word[place.node]!, value]
+  add(Move.Run, 0, -1, () => moved(advance(places, place, value, pending)))
 }
 
 function addLoadPlain(places: Places, place: Place, add: AddRow): void {
   const { program, words } = places
   const word = program.word[place.node]!
-  const own = newestStore(places, place, word)
+  const own = newestStore(place, word)
   if (own !== null) {
     add(Move.Run, 0, -1, () => moved(advance(places, place, own, place.pending)))
     return
@@ -209,11 +209,9 @@ function addLoadPlain(places: Places, place: Place, add: AddRow): void {
 }
 
 /** The value of the newest store to `word` that the place holds back; null if none. */
-function newestStore(places: Places, place: Place, word: number): number | null {
-  if (place.pending === 0) return null
-  const stores = places.program.stores(place.node)
-  for (let i = stores.length - 2; i >= stores.length - 2 * place.pending; i -= 2) {
-    if (stores[i] === word) return stores[i + 1]!
+function newestStore({ pending }: Place, word: number): number | null {
+  for (let i = pending.length - 2; i >= 0; i -= 2) {
+    if (pending[i] === word) return pending[i + 1]!
   }
   return null
 }
@@ -226,7 +224,12 @@ function moved(place: Place | null): Outcome | null {
  * Where the thread is after its operation resulted in `result`. A store that was made early is
  * passed over. Null if the thread does not come to that store: the path is not real.
  */
-function advance(places: Places, place: Place, result: number, pending = 0): Place | null {
+function advance(
+  places: Places,
+  place: Place,
+  result: number,
+  pending: readonly number[] = [],
+): Place | null {
   const { program, automata } = places
   const { threadClass, told, early } = place
   const node = automata.next(place.node, result)
