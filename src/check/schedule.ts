@@ -10,8 +10,8 @@
 import { HotplugError } from '../lib/errors.ts'
 import { Move, type Step } from './program.ts'
 
-/** Threads that a schedule can name. */
-export const THREADS_MAX = 36
+/** Threads that a model can have. */
+export const THREADS_MAX = 31
 
 const MARKS: Readonly<Record<Move, string>> = {
   [Move.Run]: '',

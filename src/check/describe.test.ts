@@ -1,0 +1,65 @@
+import { deepEqual, equal, throws } from 'node:assert/strict'
+import { test } from 'node:test'
+import { model } from './model.ts'
+
+const shared = (t: Parameters<Parameters<typeof model>[0]['shared']>[0]) => ({ m: t.int32(1) })
+const body = () => {}
+
+test('threads are numbered over all entries, and named by their count', () => {
+  const { description } = model({
+    name: 'm',
+    shared,
+    threads: [
+      { name: 'reader', count: 2, symmetric: true, body },
+      { name: 'writer', body },
+    ],
+  })
+
+  deepEqual(
+    description.threads.map(({ name, group }) => [name, group]),
+    [
+      ['reader1', 0],
+      ['reader2', 0],
+      ['writer', -1],
+    ],
+  )
+  equal(description.scope, '2 reader + 1 writer')
+})
+
+test('a model without threads is refused', () => {
+  throws(() => model({ name: 'm', shared, threads: [] }), {
+    code: 'EINVAL',
+    message: 'model m: it has no threads (EINVAL)',
+  })
+})
+
+test('a count that is none, and more threads than a schedule can name, are refused', () => {
+  for (const count of [0, -1, 1.5, Number.NaN, 100]) {
+    throws(() => model({ name: 'm', shared, threads: [{ name: 'a', count, body }] }), {
+      code: 'EINVAL',
+    })
+  }
+})
+
+test('more deaths than threads that can die are refused', () => {
+  const threads = [
+    { name: 'a', body },
+    { name: 'reaper', daemon: true, body },
+  ]
+
+  throws(() => model({ name: 'm', shared, threads, deaths: 2 }), {
+    message: 'model m: 2 deaths, with 1 threads that can die (EINVAL)',
+  })
+  throws(() => model({ name: 'm', shared, threads: threads.slice(1) }), {
+    message: /all its threads are daemons/,
+  })
+})
+
+test('a view with the name of something else that bodies or predicates are given is refused', () => {
+  for (const name of ['id', 'cs', 'awaitDeath', 'in', 'dead']) {
+    const shared = (t: Parameters<Parameters<typeof model>[0]['shared']>[0]) => ({
+      [name]: t.int32(1),
+    })
+    throws(() => model({ name: 'm', shared, threads: [{ name: 'a', body }] }), { code: 'EINVAL' })
+  }
+})
