@@ -146,7 +146,7 @@ class Patience implements Disposable {
   private readonly signal: AbortSignal | undefined
   private readonly timeout: AbortSignal | undefined
   private readonly timedOut: HotplugError | undefined
-  private giveUp = (_reason: unknown): void => {}
+  giveUp = (_reason: unknown): void => {}
 
   constructor(operation: string, options: AcquireOptions) {
     const { signal, timeoutMs } = options
@@ -180,6 +180,23 @@ class Patience implements Disposable {
 
   private readonly onAbort = (): void => this.giveUp(this.signal?.reason)
   private readonly onTimeout = (): void => this.giveUp(this.timedOut)
+}
+
+/**
+ * Several acquisitions under one limit.
+ *
+ * @param body Passes the options that it is given to each.
+ * @throws What `Turnstile.acquire` throws.
+ */
+export async function acquireWithin<T>(
+  operation: string,
+  options: AcquireOptions,
+  body: (options: AcquireOptions) => Promise<T>,
+): Promise<T> {
+  using patience = new Patience(operation, options)
+  const limit = new AbortController()
+  patience.giveUp = reason => limit.abort(reason)
+  return await body({ signal: limit.signal })
 }
 
 /** @throws {HotplugError} `EINVAL`: not a number of milliseconds above 0. */

@@ -148,12 +148,12 @@ export class Slots {
   }
 
   /**
-   * Takes a free slot for the calling thread.
+   * Takes a free slot, one of [`from`, `to`), for the calling thread.
    *
    * @throws {HotplugError} `ENOSPC`: every slot is taken.
    */
-  attach(oracle: ThreadOracle): Slot {
-    for (let index = 0; index < this.nrSlots; index++) {
+  attach(oracle: ThreadOracle, from = 0, to: number = this.nrSlots): Slot {
+    for (let index = from; index < to; index++) {
       if (load(this.words, this.at(index, TID)) !== 0) continue
       if (compareExchange(this.words, this.at(index, TID), 0, oracle.tid) !== 0) continue // A1
       store(this.words, this.at(index, START), oracle.start) // A2
@@ -163,7 +163,7 @@ export class Slots {
       this.ring() // A4
       return new Slot(this, index, state >>> 2)
     }
-    throw new HotplugError('ENOSPC', 'attach', `all ${this.nrSlots} slots are taken`)
+    throw new HotplugError('ENOSPC', 'attach', `all ${to - from} slots are taken`)
   }
 
   /** Whether the owner that `token` names can still release what it holds. One load. */

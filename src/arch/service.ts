@@ -1,0 +1,126 @@
+/*
+ * The service thread, as main sees it.
+ *
+ * One worker, made from main so that nobody else's end ends it. It alone loads koffi, and nobody
+ * ever terminates it: it is asked to stop. It serves barriers and looks after the dead. Should it
+ * die, main starts another, on its 'exit' event or, while main itself is blocked in a barrier, when
+ * the kernel no longer knows it; what was asked of the first is served by the second.
+ */
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { notify, store } from '#atomics'
+import { HotplugError } from '../lib/errors.ts'
+import type { ThreadOracle } from '../locking/slots.ts'
+import type { Control } from './control.ts'
+
+const STARTS_MAX = 3
+
+/** What to use of the machine: all that works, or only what every Node has. */
+export type Arch = 'auto' | 'portable'
+
+/** What the service thread is told. */
+export interface ServiceData {
+  readonly control: Control
+  readonly arch: Arch
+  /** Whether threads rely on its barrier already: then it must have one. */
+  readonly needsBarrier: boolean
+}
+
+/** What the service thread says when it is ready. */
+export interface ServiceReport {
+  readonly asymmetricFence: boolean
+  /** Why there is no asymmetric fence. */
+  readonly reason: string | undefined
+  /** Its kernel thread id and start time; 0 where there is no such thing. */
+  readonly tid: number
+  readonly start: number
+}
+
+/**
+ * What HOTPLUG_ARCH or the caller says.
+ *
+ * @throws {HotplugError} `EINVAL`: neither `auto` nor `portable`.
+ */
+export function archFrom(option: string | undefined): Arch {
+  const arch = option ?? (process.env.HOTPLUG_ARCH || 'auto')
+  if (arch === 'auto' || arch === 'portable') return arch
+  throw new HotplugError('EINVAL', 'boot', `arch is ${arch}, not auto or portable`)
+}
+
+/** A running service thread, and its successors. For the main thread. */
+export class Service {
+  /** What the first one reported. */
+  report: ServiceReport
+  private readonly data: ServiceData
+  private readonly oracle: ThreadOracle
+  private worker: Worker
+  private nrStarts = 1
+  private isStopping = false
+
+  /** Starts it and waits until it is ready. */
+  static async start(data: ServiceData, oracle: ThreadOracle): Promise<Service> {
+    const worker = startWorker(data)
+    const [report] = (await once(worker, 'message')) as [ServiceReport]
+    worker.unref()
+    return new Service(data, oracle, { worker, report })
+  }
+
+  private constructor(
+    data: ServiceData,
+    oracle: ThreadOracle,
+    first: { worker: Worker; report: ServiceReport },
+  ) {
+    this.data = { ...data, needsBarrier: first.report.asymmetricFence }
+    this.oracle = oracle
+    this.worker = first.worker
+    this.report = first.report
+    this.watch(first.worker)
+  }
+
+  /** Starts another if it has died; for a main thread that is blocked and sees no 'exit'. */
+  revive(): void {
+    const { tid, start } = this.report
+    if (tid === 0 || this.oracle.exists(tid, start)) return
+    this.restart(this.worker)
+  }
+
+  /** Asks it to end, and waits until it has. */
+  async stop(): Promise<void> {
+    if (this.isStopping) return
+    this.isStopping = true
+    const ended = once(this.worker, 'exit')
+    this.worker.ref()
+    store(this.data.control.stop, 0, 1)
+    notify(this.data.control.slots, 0)
+    await ended
+  }
+
+  private watch(worker: Worker): void {
+    let error: unknown = new Error('it ended')
+    worker.on('error', reason => (error = reason))
+    worker.once('exit', () => this.restart(worker, error))
+  }
+
+  /** @param dead The one that died; if it has a successor already, nothing is done. */
+  private restart(dead: Worker, cause?: unknown): void {
+    if (this.isStopping || dead !== this.worker) return
+    if (this.nrStarts === STARTS_MAX) {
+      throw new Error(`the service thread died ${STARTS_MAX} times before it was ready`, { cause })
+    }
+    this.nrStarts++
+    const worker = startWorker(this.data)
+    this.worker = worker
+    this.report = { ...this.report, tid: 0, start: 0 }
+    worker.once('message', (report: ServiceReport) => {
+      this.nrStarts = 1
+      this.report = report
+      worker.unref()
+    })
+    this.watch(worker)
+  }
+}
+
+function startWorker(data: ServiceData): Worker {
+  const url = new URL('./service-thread.js', import.meta.url)
+  return new Worker(url, { workerData: data, name: 'hotplug-service' })
+}

@@ -1,0 +1,526 @@
+/*
+ * The walk that puts publishing into a module; transform.ts says what it is for.
+ *
+ * Each node is visited once, parents first, and each insertion is made on the way: openings
+ * before the children are visited, closings after, so that those at one offset nest. What a call
+ * publishes is decided at the end, when all mentions are known: the variables in reach that are
+ * mentioned after the call, or in a loop around it, or in a closure. Others are dead, and leaving
+ * them out makes states fewer.
+ *
+ * `$t…` name held values, `$c…` how a `finally` was come to, `$i…` positions of loops.
+ */
+import type { AnyNode, CallExpression, Function as FunctionNode, NewExpression } from 'acorn'
+import type { Owner, Scope, Variable } from './scope.ts'
+import type { Insertion } from './splice.ts'
+import type { Source } from './transform.ts'
+import {
+  children,
+  containsCall,
+  inferredName,
+  isConstant,
+  isFunction,
+  isLoop,
+  isMethod,
+  isNamedMethod,
+  isOptional,
+  isPlainPath,
+  nameText,
+  present,
+} from './tree.ts'
+
+/** A function that publishes its calls. */
+interface Frame {
+  readonly owner: Owner
+  /** Whether `this` may not be touched at first. */
+  readonly derived: boolean
+  /** Variables to declare. */
+  readonly names: string[]
+  used: boolean
+}
+
+/** Where the walk is. */
+interface Place {
+  readonly scope: Scope
+  /** Null where calls are not published: outside functions, in parameters, fields, async code. */
+  readonly frame: Frame | null
+  /** Expressions for values that are held meanwhile. */
+  readonly held: readonly string[]
+  /** Of each `try` around with a `finally`: the variable that says how it was left. */
+  readonly leaving: readonly string[]
+  readonly loops: readonly AnyNode[]
+}
+
+type ClassNode = AnyNode & { type: 'ClassDeclaration' | 'ClassExpression' }
+type ForEachNode = AnyNode & { type: 'ForOfStatement' | 'ForInStatement' }
+type Statement = AnyNode
+
+/** Makes the insertions. */
+export function publish(source: Source): void {
+  const walk = new Walk(source)
+  const scope = source.scopes.module
+  walk.each(source.program, { scope, frame: null, held: [], leaving: [], loops: [] })
+  walk.finish()
+}
+
+class Walk {
+  private readonly source: Source
+  private readonly later: (() => void)[] = []
+
+  constructor(source: Source) {
+    this.source = source
+  }
+
+  /** What had to wait until all mentions are known. */
+  finish(): void {
+    for (const run of this.later) run()
+  }
+
+  each(node: AnyNode, place: Place): void {
+    for (const child of children(node)) this.visit(child, node, place)
+  }
+
+  private visit(node: AnyNode, parent: AnyNode, outer: Place): void {
+    const scope = this.source.scopes.scopes.get(node)
+    const place = scope === undefined || scope === outer.scope ? outer : { ...outer, scope }
+    if (isFunction(node)) return this.visitFunction(node, parent, place)
+    switch (node.type) {
+      case 'ClassDeclaration':
+      case 'ClassExpression':
+        return this.visitClass(node, parent, place)
+      case 'PropertyDefinition':
+        return this.visitField(node, place)
+      case 'StaticBlock':
+        return this.each(node, { ...place, frame: null })
+      case 'BlockStatement':
+        return this.visitBlock(node, place)
+      case 'ObjectExpression':
+        return this.visitObject(node, place)
+    }
+    if (place.frame === null) return this.each(node, place)
+    this.visitPublished(node, { ...place, frame: place.frame })
+  }
+
+  /** What matters in functions that publish only. */
+  private visitPublished(node: AnyNode, place: Place & { frame: Frame }): void {
+    if (isLoop(node)) return this.visitLoop(node, place)
+    switch (node.type) {
+      case 'CallExpression':
+      case 'NewExpression':
+        return this.visitCall(node, place)
+      case 'AssignmentExpression':
+        return this.visitAssignment(node, place)
+      case 'BinaryExpression':
+        if (node.left.type === 'PrivateIdentifier') break
+        return this.visitOperands([node.left, node.right], node, place)
+      case 'MemberExpression':
+        if (!node.computed) break
+        return this.visitOperands([node.object, node.property], node, place)
+      case 'ArrayExpression':
+        return this.visitOperands(node.elements.filter(present), node, place)
+      case 'TemplateLiteral':
+        return this.visitOperands(node.expressions, node, place)
+      case 'VariableDeclarator':
+        if (node.init == null) break
+        return this.visitOperands([node.init, node.id], node, place)
+      case 'SwitchStatement':
+        return this.visitSwitch(node, place)
+      case 'TryStatement':
+        return this.visitTry(node, place)
+      case 'ReturnStatement':
+        return this.visitReturn(node, place)
+      case 'BreakStatement':
+      case 'ContinueStatement':
+        return this.note(node, place.leaving, JSON.stringify(`${node.type} ${node.start}`))
+    }
+    this.each(node, place)
+  }
+
+  // Functions and classes
+
+  private visitFunction(
+    node: AnyNode & FunctionNode,
+    parent: AnyNode,
+    place: Place,
+    derived = false,
+  ): void {
+    const owner = this.ownerOf(node)
+    const method = isMethod(parent) && 'value' in parent && parent.value === node
+    const value = node.type !== 'FunctionDeclaration' && !method && owner.parent !== null
+    if (value) this.insert(node.start, this.introduction(node, parent))
+    const bare = { ...place, held: [], leaving: [], loops: [], frame: null }
+    for (const param of node.params) this.visit(param, node, bare)
+    const frame = node.async || node.generator ? null : { owner, derived, names: [], used: false }
+    this.visitBody(node, { ...bare, frame })
+    if (value) this.insert(node.end, `,${this.capturesOf(owner)})`)
+  }
+
+  private visitBody(node: AnyNode & FunctionNode, place: Place): void {
+    const { body } = node
+    if (body.type === 'BlockStatement') {
+      const directives = body.body.filter(statement => 'directive' in statement)
+      const start = directives.at(-1)?.end ?? body.start + 1
+      if (directives.length > 0) this.insert(start, ';')
+      this.entry(this.insert(start, ''), place.frame, '', '')
+      this.visitBlock(body, place, start)
+      return
+    }
+    const open = this.insert(body.start, '')
+    this.visit(body, node, place)
+    const close = this.insert(body.end, '')
+    this.entry(open, place.frame, '{', 'return(')
+    this.later.push(() => {
+      close.text = open.text === '' ? '' : ')}'
+    })
+  }
+
+  /** What a function does first, decided when all of it has been seen. */
+  private entry(slot: Insertion, frame: Frame | null, before: string, after: string): void {
+    if (frame === null) return
+    this.later.push(() => {
+      const hidden = this.hiddenState(frame.owner)
+      if (!frame.used && frame.names.length === 0 && hidden === null) return
+      const names = frame.names.length === 0 ? '' : `let ${frame.names};`
+      slot.text = `${before}const $d=${hidden ?? '$hotplug.n'};${names}${after}`
+    })
+  }
+
+  private hiddenState(owner: Owner): string | null {
+    for (const variable of owner.globals) {
+      const { name, kind, init, assignedInFunction } = variable
+      const weak =
+        init?.type === 'NewExpression' &&
+        init.callee.type === 'Identifier' &&
+        /^Weak(Map|Set)$/.test(init.callee.name)
+      if (!weak && !(assignedInFunction && (kind === 'var' || kind === 'lexical'))) continue
+      const line = this.source.lineOf(firstMention(owner, variable, this.source))
+      const why = weak
+        ? `\`${name}\` is a ${this.source.code.slice(init.callee.start, init.callee.end)} of the module, which the checker cannot look into`
+        : `\`${name}\` is a variable of the module, which the checker cannot put back`
+      const what = `${why}: keep it in an object that the body makes`
+      return `$hotplug.hidden($hotplugSites,${this.source.refusals.push([line, what]) - 1})`
+    }
+    return null
+  }
+
+  private visitClass(node: ClassNode, parent: AnyNode, place: Place): void {
+    const owner = this.ownerOf(node)
+    const nested = owner.parent !== null
+    const value = nested && node.type === 'ClassExpression'
+    if (value) this.insert(node.start, this.introduction(node, parent))
+    if (node.superClass != null) this.visit(node.superClass, node, place)
+    this.publishPrivate(node)
+    for (const member of node.body.body) {
+      if (member.type === 'MethodDefinition') {
+        if (member.computed) this.visit(member.key, member, place)
+        const derived = member.kind === 'constructor' && node.superClass != null
+        const scope = this.source.scopes.scopes.get(member.value) as Scope
+        this.visitFunction(member.value, member, { ...place, scope }, derived)
+      } else this.visit(member, node.body, place)
+    }
+    if (value) this.insert(node.end, `,${this.capturesOf(owner)})`)
+    else if (nested && node.id != null) {
+      this.insert(node.end, `;${this.introduction(node, parent)}${node.id.name},`)
+      this.insert(node.end, `${this.capturesOf(owner)});`)
+    }
+  }
+
+  private visitField(node: AnyNode & { type: 'PropertyDefinition' }, place: Place): void {
+    if (node.computed) this.visit(node.key, node, place)
+    if (node.value == null) return
+    const bare = { held: [], leaving: [], loops: [], frame: null }
+    this.visit(node.value, node, { ...place, ...bare })
+  }
+
+  private publishPrivate(node: ClassNode): void {
+    const names = node.body.body.flatMap(member =>
+      member.type === 'PropertyDefinition' && member.key.type === 'PrivateIdentifier'
+        ? [`#${member.key.name}`]
+        : [],
+    )
+    if (names.length === 0) return
+    const values = names.map(name => `${name} in o?o.${name}:null`)
+    this.insert(node.body.start + 1, `static{$hotplug.fields(this,o=>[${values}])}`)
+  }
+
+  private visitBlock(
+    node: AnyNode & { type: 'BlockStatement' },
+    place: Place,
+    start = node.start + 1,
+  ): void {
+    if (place.scope.owner !== null) {
+      for (const statement of node.body) {
+        if (statement.type !== 'FunctionDeclaration' || statement.id == null) continue
+        const owner = this.ownerOf(statement)
+        const head = `${this.introduction(statement, node)}${statement.id.name},`
+        this.insert(start, `${head}${this.capturesOf(owner)});`)
+      }
+    }
+    this.each(node, place)
+  }
+
+  private visitObject(node: AnyNode & { type: 'ObjectExpression' }, place: Place): void {
+    const methods = place.scope.owner === null ? [] : node.properties.filter(isNamedMethod)
+    if (methods.length > 0) this.insert(node.start, '$hotplug.methods($hotplugSites,')
+    const operands = node.properties.flatMap((property): AnyNode[] => {
+      if (property.type === 'SpreadElement') return [property]
+      const key: AnyNode[] = property.computed ? [property.key] : []
+      return isMethod(property) ? key : [...key, property.value]
+    })
+    this.visitOperands(operands, node, place)
+    for (const property of node.properties) {
+      if (isMethod(property) && 'value' in property && property.value != null) {
+        this.visit(property.value, property, place)
+      }
+    }
+    if (methods.length === 0) return
+    const rows = methods.map(method => {
+      const role = method.kind === 'init' ? 'value' : method.kind
+      const captures = this.capturesOf(this.ownerOf(method.value))
+      return `[${nameText(method.key)},"${role}",${method.start},${captures}]`
+    })
+    this.insert(node.end, `,[${rows}])`)
+  }
+
+  /** The beginning of a call that tells a function or class apart, and its name if it loses it. */
+  private introduction(node: AnyNode, parent: AnyNode): string {
+    const named = 'id' in node && node.id != null
+    const name = named ? 'null' : inferredName(node, parent)
+    return `$hotplug.fn($hotplugSites,${node.start},${name},`
+  }
+
+  private capturesOf(owner: Owner): string {
+    const values = [...owner.captures].map(({ name }) => `$hotplug.value(()=>${name})`)
+    return `()=>[${values}]`
+  }
+
+  // Calls, and values held across them
+
+  private visitCall(node: (CallExpression | NewExpression) & AnyNode, place: Place): void {
+    const { callee } = node
+    const member = callee.type === 'MemberExpression'
+    const function_: AnyNode[] = member
+      ? callee.computed
+        ? [callee.object, callee.property]
+        : [callee.object]
+      : [callee]
+    this.visitOperands([...function_, ...node.arguments], node, place)
+    if (callee.type === 'Identifier' && /^(require|eval)$/.test(callee.name)) return
+    const frame = place.frame as Frame
+    frame.used = true
+    const call = this.source.call(node)
+    const slot = this.insertArgument(node)
+    this.later.push(() => {
+      const values = this.valuesAt(node, place, frame)
+      const names = values.map(([name]) => name)
+      Object.assign(this.source.calls[call] as object, { names })
+      const list = values.map(([, value]) => value)
+      const at = `...$hotplug.at($d,$hotplugSites,${call},[${list}])`
+      slot.text = slot.text.replace('@', () => at)
+    })
+  }
+
+  /** Where an argument goes after the others; `@` stands for it. */
+  private insertArgument(node: (CallExpression | NewExpression) & AnyNode): Insertion {
+    const open = this.source.tokenAt(node.callee.end)
+    const bare = node.type === 'NewExpression' && !(open.end <= node.end && open.type.label === '(')
+    if (bare) return this.insert(node.end, '(@)')
+    const last = this.source.tokenBefore(node.end - 1)
+    const first = node.arguments.length === 0 || last.type.label === ','
+    return this.insert(node.end - 1, first ? '@' : ',@')
+  }
+
+  /** Visits what is evaluated in this order and then used together by `whole`. */
+  private visitOperands(
+    operands: readonly AnyNode[],
+    whole: AnyNode,
+    place: Place,
+    more: readonly string[] = [],
+  ): void {
+    let { held } = place
+    for (const [i, operand] of operands.entries()) {
+      const across = place.frame !== null && operands.slice(i + 1).some(containsCall)
+      const target = operand.type === 'SpreadElement' ? operand.argument : operand
+      const name = across ? this.hold(target, whole, place) : null
+      const inner = i === operands.length - 1 ? [...held, ...more] : held
+      const temporary = name?.startsWith('$t') === true
+      if (temporary) this.insert(target.start, `(${name}=`)
+      this.visit(operand, whole, { ...place, held: inner })
+      if (temporary) this.insert(target.end, ')')
+      if (name !== null) held = [...held, name]
+    }
+  }
+
+  /** How to name the value of `node`, which `whole` holds; null if nothing more is needed. */
+  private hold(node: AnyNode, whole: AnyNode, place: Place): string | null {
+    if (node.type === 'ParenthesizedExpression') return this.hold(node.expression, whole, place)
+    if (isConstant(node)) return null
+    const callee = 'callee' in whole && bare(whole.callee) === node
+    if (node.type === 'Identifier' || node.type === 'ThisExpression') {
+      const variable = this.source.scopes.meaning.get(node)
+      if (variable === undefined || variable.scope.owner !== place.scope.owner) return null
+      variable.mentions.push(whole.end)
+      const shorthand = whole.type === 'ObjectExpression' || whole.type === 'VariableDeclarator'
+      if (!variable.assigned || callee || shorthand) return null
+    }
+    if (callee && node.type !== 'CallExpression') return null // a name would lose its `this`
+    if (isOptional(node)) return null // a name would end the chain; the audit watches
+    return this.name(place, '$t')
+  }
+
+  private visitAssignment(
+    node: AnyNode & { type: 'AssignmentExpression' },
+    place: Place & { frame: Frame },
+  ): void {
+    const { left, right, operator } = node
+    const reads = operator !== '=' && !/^(&&|\|\||\?\?)=$/.test(operator)
+    if (left.type === 'Identifier') {
+      const variable = this.source.scopes.meaning.get(left)
+      if (reads) variable?.mentions.push(node.end)
+      return this.visit(right, node, place)
+    }
+    if (left.type !== 'MemberExpression') return this.each(node, place)
+    const parts: AnyNode[] = left.computed ? [left.object, left.property] : [left.object]
+    const old = reads && containsCall(right) && isPlainPath(left)
+    const more = old ? [this.source.code.slice(left.start, left.end)] : []
+    this.visitOperands([...parts, right], node, place, more)
+  }
+
+  private visitSwitch(node: AnyNode & { type: 'SwitchStatement' }, place: Place): void {
+    const tests = node.cases.flatMap(({ test }) => (test == null ? [] : [test as AnyNode]))
+    this.visitOperands([node.discriminant, ...tests], node, place)
+    for (const { consequent } of node.cases) {
+      for (const statement of consequent) this.visit(statement, node, place)
+    }
+  }
+
+  // Statements
+
+  private visitLoop(node: AnyNode, outer: Place & { frame: Frame }): void {
+    const place = { ...outer, loops: [...outer.loops, node] }
+    if (node.type === 'ForOfStatement' || node.type === 'ForInStatement') {
+      return this.visitForEach(node, place)
+    }
+    for (const child of children(node)) {
+      if ('body' in node && node.body === child) this.visitLoopBody(child, node, place, '')
+      else this.visit(child, node, place)
+    }
+  }
+
+  private visitLoopBody(body: Statement, loop: AnyNode, place: Place, head: string): void {
+    const block = body.type === 'BlockStatement'
+    this.insert(body.start + (block ? 1 : 0), `${block ? '' : '{'}${head}$hotplug.tick();`)
+    this.visit(body, loop, place)
+    if (!block) this.insert(body.end, '}')
+  }
+
+  private visitForEach(node: ForEachNode, place: Place & { frame: Frame }): void {
+    const counter = this.name(place, '$i')
+    const name = this.hold(node.right, node, place)
+    const over = name?.startsWith('$t') ? `${name}=` : ''
+    this.visit(node.left, node, place)
+    this.insert(node.right.start, `(${counter}=0,${over}`)
+    this.visit(node.right, node, place)
+    this.insert(node.right.end, ')')
+    const held = [...place.held, counter, ...(name === null ? [] : [name])]
+    this.visitLoopBody(node.body, node, { ...place, held }, `${counter}++;`)
+  }
+
+  private visitTry(node: AnyNode & { type: 'TryStatement' }, place: Place): void {
+    const { block, handler, finalizer } = node
+    if (finalizer == null) return this.each(node, place)
+    const how = this.name(place, '$c')
+    const inside = { ...place, leaving: [...place.leaving, how] }
+    const thrown = `catch($e){${how}=["throw",$e];throw $e}`
+    this.visit(block, node, inside)
+    this.insert(block.end - 1, `;${how}=0;`)
+    if (handler == null) this.insert(block.end, thrown)
+    else {
+      this.insert(handler.body.start + 1, 'try{')
+      this.visit(handler, node, inside)
+      this.insert(handler.body.end - 1, `;${how}=0;}${thrown}`)
+    }
+    this.visit(finalizer, node, { ...place, held: [...place.held, how] })
+  }
+
+  private visitReturn(node: AnyNode & { type: 'ReturnStatement' }, place: Place): void {
+    const { argument } = node
+    if (place.leaving.length === 0) return this.each(node, place)
+    if (argument == null) return this.note(node, place.leaving, '["return"]')
+    this.insert(argument.start, `(${place.leaving.join('=')}=["return",(`)
+    this.visit(argument, node, place)
+    this.insert(argument.end, ')])[1]')
+  }
+
+  /** Sets the variables before a statement. */
+  private note(node: AnyNode, names: readonly string[], value: string): void {
+    if (names.length === 0) return
+    this.insert(node.start, `{${names.join('=')}=${value};`)
+    this.insert(node.end, '}')
+  }
+
+  // What a call publishes
+
+  /** Names and expressions. */
+  private valuesAt(node: AnyNode, place: Place, frame: Frame): [string, string][] {
+    const values: [string, string][] = []
+    const seen = new Set<string>()
+    let scope: Scope | null = place.scope
+    for (; scope !== null && scope.owner === frame.owner; scope = scope.parent) {
+      for (const variable of scope.variables.values()) {
+        if (variable.kind === 'self' || seen.has(variable.name)) continue
+        seen.add(variable.name)
+        if (variable.kind === 'lexical' && variable.from > node.start) continue
+        if (!isLive(variable, node, place.loops)) continue
+        values.push([variable.name, valueText(variable, frame)])
+      }
+    }
+    for (const variable of frame.owner.captures) {
+      const { name } = variable
+      if (!seen.has(name)) values.push([name, `$hotplug.value(()=>${name})`])
+    }
+    for (const name of place.held) values.push([name, name])
+    return values
+  }
+
+  private name(place: Place, prefix: string): string {
+    const { names } = place.frame as Frame
+    const name = `${prefix}${names.length}`
+    names.push(name)
+    return name
+  }
+
+  private ownerOf(node: AnyNode): Owner {
+    return this.source.scopes.owners.get(node) as Owner
+  }
+
+  private insert(offset: number, text: string): Insertion {
+    return this.source.splice.insert(offset, text)
+  }
+}
+
+function isLive(variable: Variable, call: AnyNode, loops: readonly AnyNode[]): boolean {
+  const { captured, mentions, scope } = variable
+  if (captured || mentions.some(mention => mention >= call.end)) return true
+  return loops.some(loop => {
+    const repeats = loop.start >= scope.node.start && loop.end <= scope.node.end
+    return repeats && mentions.some(mention => mention >= loop.start && mention < loop.end)
+  })
+}
+
+function valueText({ name, scope }: Variable, frame: Frame): string {
+  const early = scope.node.type === 'SwitchStatement' || (name === 'this' && frame.derived)
+  return early ? `$hotplug.value(()=>${name})` : name
+}
+
+/** Without its parentheses. */
+function bare(node: AnyNode): AnyNode {
+  return node.type === 'ParenthesizedExpression' ? bare(node.expression) : node
+}
+
+function firstMention(owner: Owner, variable: Variable, source: Source): number {
+  for (const [node, meaning] of source.scopes.meaning) {
+    const inside = node.start >= owner.node.start && node.end <= owner.node.end
+    if (meaning === variable && inside) return node.start
+  }
+  return owner.node.start
+}

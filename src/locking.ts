@@ -1,0 +1,191 @@
+/*
+ * hotplug/locking: the machine's locks, by the kernel's names, and the locks they are made of for
+ * use on anybody's own SharedArrayBuffer.
+ */
+import { isMainThread } from 'node:worker_threads'
+import { installBarrier } from '#atomics'
+import { BarrierRequests } from './arch/barrier.ts'
+import { type Control, makeControl, SERVICE_SLOT } from './arch/control.ts'
+import { openOracle, type WatchingOracle, watchWorkers } from './arch/oracle.ts'
+import { type Arch, archFrom, Service } from './arch/service.ts'
+import { HotplugError } from './lib/errors.ts'
+import { HotplugLocks } from './locking/hotplug-locks.ts'
+import { wantsLockdep } from './locking/lockdep.ts'
+import { generationOfToken, SLOTS_MAX, type Slot, Slots, slotOfToken } from './locking/slots.ts'
+
+export { HotplugError } from './lib/errors.ts'
+export { type AcquireOptions, Held } from './locking/acquire.ts'
+export { HotplugLocks } from './locking/hotplug-locks.ts'
+export { Mutex } from './locking/mutex.ts'
+export { PercpuRwsem } from './locking/percpu-rwsem.ts'
+export { Slot, Slots, type ThreadOracle } from './locking/slots.ts'
+
+const THREADS_DEFAULT = 64
+
+/** How to boot. */
+export interface LocksOptions {
+  /** Threads that can be attached at once, main among them; 1 to 1022, 64 if left out. */
+  readonly threads?: number | undefined
+  /** `portable`: only what every Node has. Else as HOTPLUG_ARCH says, else `auto`. */
+  readonly arch?: Arch | undefined
+  /** Whether lockdep watches; else as HOTPLUG_LOCKDEP=1 says. */
+  readonly lockdep?: boolean | undefined
+}
+
+/** What the machine can do, found out at boot. */
+export interface Capabilities {
+  /** Whether the access guard leaves the fences to whoever waits. */
+  readonly asymmetricFence: boolean
+  /** Whether any thread can see that another is dead, or only the one that made it. */
+  readonly kernelThreadIds: boolean
+  /** Why something is missing. */
+  readonly reason?: string | undefined
+}
+
+/** What a worker needs to attach. Cloneable: pass it in `workerData` or a message. */
+export interface LocksHandle {
+  readonly control: Control
+  readonly arch: Arch
+  readonly capabilities: Capabilities
+}
+
+/**
+ * The locks of one machine, as the calling thread uses them.
+ *
+ *     await using locks = await Locks.boot()
+ *     new Worker(url, { workerData: locks.handle })   // there: Locks.attach(workerData)
+ */
+export class Locks extends HotplugLocks implements AsyncDisposable {
+  /** For `Locks.attach` in other threads. */
+  readonly handle: LocksHandle
+  private readonly attachment: Attachment
+  private readonly service: Service | null
+  private readonly barrier: Disposable | null
+
+  /**
+   * Makes a machine and attaches the main thread to it.
+   *
+   * @throws {HotplugError} `EINVAL`: bad options. `EPERM`: not the main thread, with which the
+   *   machine's service thread would die.
+   */
+  static async boot(options: LocksOptions = {}): Promise<Locks> {
+    const { threads = THREADS_DEFAULT } = options
+    if (!Number.isInteger(threads) || threads < 1 || threads >= SLOTS_MAX) {
+      throw new HotplugError('EINVAL', 'boot', `threads is ${threads}, not 1 to ${SLOTS_MAX - 1}`)
+    }
+    if (!isMainThread) throw new HotplugError('EPERM', 'boot', 'this is not the main thread')
+    const arch = archFrom(options.arch)
+    const control = makeControl(threads + 1, wantsLockdep(options.lockdep))
+    const attachment = attach(control, arch)
+    const service = await startService(control, arch, attachment)
+    const { asymmetricFence, reason } = service.report
+    const { kernelThreadIds } = attachment
+    const capabilities = { asymmetricFence, kernelThreadIds, reason }
+    return new Locks({ control, arch, capabilities }, attachment, service)
+  }
+
+  /**
+   * Attaches the calling thread, whoever made it, at once.
+   *
+   * @throws {HotplugError} `ENOSPC`: so many threads are attached already.
+   */
+  static attach(handle: LocksHandle): Locks {
+    return new Locks(handle, attach(handle.control, handle.arch), null)
+  }
+
+  private constructor(handle: LocksHandle, attachment: Attachment, service: Service | null) {
+    super(attachment.slot, handle.control.locks, handle.control.lockdep)
+    this.handle = handle
+    this.attachment = attachment
+    this.service = service
+    this.barrier = handle.capabilities.asymmetricFence ? this.openBarrier() : null
+  }
+
+  /** What the machine can do. */
+  get capabilities(): Capabilities {
+    return this.handle.capabilities
+  }
+
+  /**
+   * A hint: the thread whose `slot.token` this was runs no more JavaScript (its port has closed, it
+   * has ended). What it held is released now; otherwise that happens some 50 ms later.
+   */
+  closed(token: number): void {
+    this.slot.slots.close(slotOfToken(token), generationOfToken(token))
+  }
+
+  /**
+   * Detaches the calling thread: what it holds is released as if it had died.
+   *
+   * @throws {HotplugError} `EINVAL`: it is detached.
+   */
+  detach(): void {
+    this.slot.detach()
+    this.attachment.watch[Symbol.dispose]()
+    this.barrier?.[Symbol.dispose]()
+  }
+
+  /** Detaches; in the main thread, ends the machine. More than once is no error. */
+  async shutdown(): Promise<void> {
+    if (this.slot.token !== 0) this.detach()
+    await this.service?.stop()
+  }
+
+  /** As `shutdown`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown()
+  }
+
+  private openBarrier(): Disposable {
+    const requests = new BarrierRequests(this.handle.control.barrier, 0)
+    const revive = (): void => this.service?.revive()
+    return openBarrier(() => requests.request(this.slot.slots, revive))
+  }
+}
+
+/** A thread's slot, and its eyes for the end of the workers that it makes. */
+interface Attachment {
+  readonly slot: Slot
+  readonly oracle: WatchingOracle
+  readonly kernelThreadIds: boolean
+  readonly watch: Disposable
+}
+
+function attach(control: Control, arch: Arch): Attachment {
+  const { oracle, isKernels } = openOracle(arch, control.family)
+  const slots = new Slots(control.slots)
+  const slot = slots.attach(oracle, SERVICE_SLOT + 1)
+  const watch = watchWorkers(oracle, () => {
+    for (let i = 0; i < slots.nrSlots; i++) slots.reap(i, oracle)
+  })
+  return { slot, oracle, kernelThreadIds: isKernels, watch }
+}
+
+async function startService(
+  control: Control,
+  arch: Arch,
+  { oracle, watch }: Attachment,
+): Promise<Service> {
+  try {
+    return await Service.start({ control, arch, needsBarrier: false }, oracle)
+  } catch (error) {
+    watch[Symbol.dispose]()
+    throw error
+  }
+}
+
+/** Barriers of the machines that this thread is attached to; any of them serves all. */
+const barriers: (() => void)[] = []
+
+function openBarrier(run: () => void): Disposable {
+  const install = (): void => {
+    installBarrier(() => {
+      const last = barriers.at(-1)
+      if (last === undefined) throw new HotplugError('EINVAL', 'barrier', 'no machine is attached')
+      last()
+    })
+  }
+  barriers.push(run)
+  install()
+  return { [Symbol.dispose]: () => void barriers.splice(barriers.indexOf(run), 1) }
+}
