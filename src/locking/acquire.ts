@@ -185,7 +185,7 @@ class Patience implements Disposable {
 /**
  * Several acquisitions under one limit.
  *
- * @param body Passes the options that it is given to each.
+ * @param body Passes the options that it is given to each; they are one operation's.
  * @throws What `Turnstile.acquire` throws.
  */
 export async function acquireWithin<T>(
@@ -196,7 +196,7 @@ export async function acquireWithin<T>(
   using patience = new Patience(operation, options)
   const limit = new AbortController()
   patience.giveUp = reason => limit.abort(reason)
-  return await body({ signal: limit.signal })
+  return await body({ signal: limit.signal, operation: options.operation ?? {} })
 }
 
 /** @throws {HotplugError} `EINVAL`: not a number of milliseconds above 0. */

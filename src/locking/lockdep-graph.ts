@@ -86,7 +86,7 @@ const decoder = new TextDecoder()
 
 /** The graph, as one thread uses it. `LockdepGraph.words()` words of shared memory, zeroed. */
 export class LockdepGraph {
-  private readonly words: Words
+  protected readonly words: Words
   private readonly nrClasses: number
   private readonly edges: number
   private readonly texts: number
@@ -178,7 +178,7 @@ export class LockdepGraph {
    * The shortest strong path from class `from` to class `to` that stays strong when an edge
    * `to` -> `from` of `kind` closes it. Breadth first, over classes and how each was entered.
    */
-  private search(from: number, to: number, kind: number): Edge[] | null {
+  protected search(from: number, to: number, kind: number): Edge[] | null {
     const queue = [from * 2 + (kind & RECURSIVE_AFTER)]
     const cameBy: (Step | null)[] = new Array(2 * this.nrClasses).fill(null)
     for (let head = 0; head < queue.length; head++) {
@@ -209,12 +209,12 @@ export class LockdepGraph {
     return path
   }
 
-  private at(from: number, to: number, kind: number): number {
+  protected at(from: number, to: number, kind: number): number {
     return this.edges + (from * this.nrClasses + to) * NR_KINDS + kind
   }
 
   /** Stores a text that nobody refers to yet. @returns What to refer to it by, not 0. */
-  private write(text: string): number {
+  protected write(text: string): number {
     const bytes = encoder.encode(text)
     const nrWords = 1 + Math.ceil(bytes.length / 4)
     const record = new Int32Array(nrWords)
@@ -229,7 +229,7 @@ export class LockdepGraph {
     return offset + 1
   }
 
-  private read(reference: number): string {
+  protected read(reference: number): string {
     const at = this.texts + reference - 1
     const nrBytes = load(this.words, at)
     const record = new Int32Array(Math.ceil(nrBytes / 4)) // private: a decoder needs still bytes

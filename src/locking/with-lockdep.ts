@@ -8,12 +8,14 @@
  * What each method does is a table for each kind of lock. Methods that are not in it, and all
  * properties, are the lock's.
  */
+import type { Words } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, Held } from './acquire.ts'
 import type { Lockdep } from './lockdep.ts'
 import { Mode } from './lockdep-graph.ts'
 import { type AnyFunction, placeOf, type Taking, type Tracked } from './lockdep-held.ts'
-import type { Mutex } from './mutex.ts'
+import { Mutex } from './mutex.ts'
+import type { Rwsem } from './rwsem.ts'
 
 /** What a method of a lock does. */
 interface Rule {
@@ -31,8 +33,24 @@ const MUTEX = {
   unlock: { does: 'release', mode: Mode.Exclusive },
 } as const satisfies { readonly [K in keyof Mutex]?: Rule }
 
+const rwsem = (read: Mode) =>
+  ({
+    downRead: { does: 'take', mode: read },
+    acquireRead: { does: 'take', mode: read },
+    tryDownRead: { does: 'try', mode: read },
+    downReadAsync: { does: 'await', mode: read },
+    upRead: { does: 'release', mode: read },
+    downWrite: { does: 'take', mode: Mode.Exclusive },
+    acquireWrite: { does: 'take', mode: Mode.Exclusive },
+    tryDownWrite: { does: 'try', mode: Mode.Exclusive },
+    downWriteAsync: { does: 'await', mode: Mode.Exclusive },
+    upWrite: { does: 'release', mode: Mode.Exclusive },
+  }) as const satisfies { readonly [K in keyof Rwsem]?: Rule }
+
+const PERCPU_RWSEM = rwsem(Mode.Shared)
+
 /** A lock that lockdep can watch. */
-export type Watchable = Mutex
+export type Watchable = (Mutex | Rwsem) & { readonly words: Words; readonly index: number }
 
 interface Watched {
   readonly lockdep: Lockdep
@@ -112,8 +130,8 @@ function watch<T extends Watchable>(lock: T, known: Watched): T {
   return proxy
 }
 
-function rulesOf(_lock: Watchable): Rules {
-  return MUTEX
+function rulesOf(lock: Watchable): Rules {
+  return lock instanceof Mutex ? MUTEX : PERCPU_RWSEM
 }
 
 type Method = (...args: readonly unknown[]) => unknown
@@ -126,8 +144,8 @@ function methodOf(known: Watched, rule: Rule, bare: Method): AnyFunction {
     const taking = { lock, mode, place: placeOf(take) }
     if (rule.does === 'take') lockdep.willWait(taking, null)
     const result = run(args)
-    if (result === null || (rule.does === 'try' && result === false)) return result
-    return granted(lockdep, taking, rule.does === 'try' ? {} : null, result)
+    if (result === null) return null
+    return granted(lockdep, taking, result instanceof Held ? {} : null, result)
   }
   const takeAsync = async (...args: readonly unknown[]): Promise<unknown> => {
     const taking = { lock, mode, place: placeOf(takeAsync) }
