@@ -68,10 +68,12 @@ export class Gate {
   /** The place that `drain` stopped at, and what it said. */
   busyAt = 0
   busy = 0
+  private readonly name: string
   private readonly slot: Slot
   private readonly slots: Slots
 
   constructor(slot: Slot, words: Words, index: number, name: string) {
+    this.name = name
     this.slot = slot
     this.slots = slot.slots
     this.words = words
@@ -92,7 +94,7 @@ export class Gate {
     this.sick = (gate & SICK) !== 0
     if (gate >>> OWNER_SHIFT === 0 && !isFull) return true
     this.leave() // R3
-    if (isFull) refuseMoreReaders('read')
+    if (isFull) refuseMoreReaders(this.name)
     return false
   }
 
@@ -405,6 +407,7 @@ function stampOf(waiter: Waiter): number {
 }
 
 /** @throws {HotplugError} `EAGAIN`, always. */
-export function refuseMoreReaders(operation: string): never {
-  throw new HotplugError('EAGAIN', operation, `this thread reads ${READERS_MAX} times already`)
+export function refuseMoreReaders(name: string): never {
+  const reason = `this thread reads ${READERS_MAX} times already`
+  throw new HotplugError('EAGAIN', `read ${name}`, reason)
 }

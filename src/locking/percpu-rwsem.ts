@@ -128,7 +128,7 @@ export class PercpuRwsem implements Rwsem, Recoverable {
    *   detached. Nothing has changed.
    */
   upRead(): void {
-    if (this.slot.token === 0) this.slot.assertAttached(`unread ${this.name}`)
+    if (this.slot.token === 0) this.slot.assertAttached(`stop reading ${this.name}`)
     const before = add(this.words, this.place, -ONE_READER) // R4
     if ((before & READERS) <= this.operations) this.refuseUpRead()
     if ((before & DRAIN) !== 0 && (before & READERS) === ONE_READER) this.gate.wakeDrain()
@@ -156,10 +156,10 @@ export class PercpuRwsem implements Rwsem, Recoverable {
    *   detached. Nothing has changed.
    */
   upWrite(): void {
-    this.slot.assertAttached(`unwrite ${this.name}`)
+    this.slot.assertAttached(`stop writing ${this.name}`)
     if (this.writer !== 'thread') {
       const reason = `${this.writer === null ? 'this thread' : 'the thread itself'} does not write`
-      throw new HotplugError('EPERM', `unwrite ${this.name}`, reason)
+      throw new HotplugError('EPERM', `stop writing ${this.name}`, reason)
     }
     this.writer = null
     this.gate.open(0)
@@ -249,10 +249,9 @@ export class PercpuRwsem implements Rwsem, Recoverable {
   private downReadSlowly(readers: number, gate: number): boolean {
     if (isOpen(gate) && readers < READERS_LIMIT) return true // after a writer's death
     this.gate.leave() // R3
-    const operation = `read ${this.name}`
-    if (readers >= READERS_LIMIT) refuseMoreReaders(operation)
+    if (readers >= READERS_LIMIT) refuseMoreReaders(this.name)
     if (readers !== 0 && this.gate.repair(0)) return this.downRead()
-    this.refuseToWaitForMyself(operation, readers)
+    this.refuseToWaitForMyself(`read ${this.name}`, readers)
     acquire(new Reading(this.gate, true))
     return this.gate.sick
   }
@@ -261,7 +260,7 @@ export class PercpuRwsem implements Rwsem, Recoverable {
     this.operations += ONE_READER
     return new Held(ownerDied, () => {
       this.operations -= ONE_READER
-      this.slot.assertAttached(`unread ${this.name}`)
+      this.slot.assertAttached(`stop reading ${this.name}`)
       this.gate.leave()
     })
   }
@@ -269,7 +268,7 @@ export class PercpuRwsem implements Rwsem, Recoverable {
   private heldWrite(ownerDied: boolean): Held {
     this.writer = new Held(ownerDied, () => {
       this.writer = null
-      this.slot.assertAttached(`unwrite ${this.name}`)
+      this.slot.assertAttached(`stop writing ${this.name}`)
       this.gate.open(0)
     })
     return this.writer
@@ -289,6 +288,6 @@ export class PercpuRwsem implements Rwsem, Recoverable {
     add(this.words, this.place, ONE_READER)
     this.gate.wakeDrain() // may have seen one reader too few, or many
     const reason = `${this.operations === 0 ? 'this thread' : 'the thread itself'} does not read`
-    throw new HotplugError('EPERM', `unread ${this.name}`, reason)
+    throw new HotplugError('EPERM', `stop reading ${this.name}`, reason)
   }
 }

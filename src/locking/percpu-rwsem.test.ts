@@ -1,0 +1,156 @@
+import { deepEqual, equal, ok, throws } from 'node:assert/strict'
+import { test } from 'node:test'
+import { testOracle } from '../../test/bodies/locks.ts'
+import { sharedWords } from '../../test/thread.ts'
+import { ONE_READER, PLACES, READERS_MAX } from './percpu-gate.ts'
+import { PercpuRwsem } from './percpu-rwsem.ts'
+import { CACHE_LINE_WORDS, Slots } from './slots.ts'
+
+const LAST_STAMP = 2047 << 3
+
+function threads(nrSlots: number): { sems: PercpuRwsem[]; words: Int32Array } {
+  const table = new Slots(sharedWords(Slots.words(nrSlots)))
+  const words = sharedWords(PercpuRwsem.words(nrSlots))
+  const sems = Array.from(
+    { length: nrSlots },
+    (_, i) => new PercpuRwsem(table.attach(testOracle(i + 1)), words, 0),
+  )
+  return { sems, words }
+}
+
+function placeOf(slot: number): number {
+  return PLACES + slot * CACHE_LINE_WORDS
+}
+
+test('who finds the gate closed is let in first come first served, readers together', async () => {
+  const { sems } = threads(6)
+  const order: string[] = []
+  const [holder, ...others] = sems as [PercpuRwsem, ...PercpuRwsem[]]
+  const enter = async (sem: PercpuRwsem, how: 'read' | 'write', name: string): Promise<void> => {
+    using _held = await (how === 'read' ? sem.downReadAsync() : sem.downWriteAsync())
+    order.push(name)
+    await null
+    order.push(name)
+  }
+
+  holder.downWrite()
+  const waiting = (['write', 'read', 'read', 'write', 'read'] as const).map((how, i) =>
+    enter(others[i]!, how, `${how} ${i + 1}`),
+  )
+  holder.upWrite()
+  await Promise.all(waiting)
+
+  deepEqual(
+    order.filter((name, i) => order.indexOf(name) === i),
+    ['write 1', 'read 2', 'read 3', 'write 4', 'read 5'],
+  )
+  deepEqual(order.slice(2, 6).sort(), ['read 2', 'read 2', 'read 3', 'read 3'])
+})
+
+test('new readers wait behind a waiting writer', async () => {
+  const { sems } = threads(3)
+  const [reader, writer, late] = sems as [PercpuRwsem, PercpuRwsem, PercpuRwsem]
+
+  reader.downRead()
+  const writing = writer.downWriteAsync()
+  equal(late.tryDownRead(), null)
+  reader.upRead()
+
+  ;(await writing).release()
+  ok(late.tryDownRead())
+})
+
+test('reading while reading is refused once a writer waits, and free before', async () => {
+  const { sems } = threads(2)
+  const [reader, writer] = sems as [PercpuRwsem, PercpuRwsem]
+
+  reader.downRead()
+  reader.downRead()
+  const writing = writer.downWriteAsync()
+
+  throws(() => reader.downRead(), {
+    code: 'EDEADLK',
+    message: 'read rwsem: this thread reads already (EDEADLK)',
+  })
+  reader.upRead()
+  reader.upRead()
+  ;(await writing).release()
+})
+
+test('uncontended pairs leave every word as it was', () => {
+  const { sems, words } = threads(2)
+  const [mine] = sems as [PercpuRwsem]
+  const before = words.slice()
+
+  mine.downRead()
+  mine.upRead()
+  mine.downWrite()
+  mine.upWrite()
+
+  deepEqual(words, before)
+})
+
+test('the line keeps its order when its stamps run out', async () => {
+  const { sems, words } = threads(4)
+  const [holder, one, two, three] = sems as [PercpuRwsem, PercpuRwsem, PercpuRwsem, PercpuRwsem]
+  const order: number[] = []
+  const write = async (sem: PercpuRwsem, name: number): Promise<void> => {
+    using _held = await sem.downWriteAsync()
+    order.push(name)
+  }
+
+  holder.downWrite()
+  const waiting = [write(three, 3)]
+  words[placeOf(3)]! |= LAST_STAMP // as if many had come and gone meanwhile
+  waiting.push(write(one, 1), write(two, 2))
+  holder.upWrite()
+  await Promise.all(waiting)
+
+  deepEqual(order, [3, 1, 2])
+})
+
+test('a thread reads so often at once, and not more', () => {
+  const { sems, words } = threads(2)
+  const [mine, others] = sems as [PercpuRwsem, PercpuRwsem]
+
+  mine.downRead()
+  words[placeOf(0)]! += (READERS_MAX - 1) * ONE_READER
+  const refusal = {
+    code: 'EAGAIN',
+    message: `read rwsem: this thread reads ${READERS_MAX} times already (EAGAIN)`,
+  }
+  throws(() => mine.downRead(), refusal)
+  throws(() => mine.tryDownRead(), refusal)
+  equal(others.tryDownWrite(), null)
+  words[placeOf(0)]! -= (READERS_MAX - 1) * ONE_READER
+  mine.upRead()
+
+  ok(others.tryDownWrite())
+})
+
+test('operations of one thread that read at once are counted each', async () => {
+  const { sems } = threads(2)
+  const [mine, others] = sems as [PercpuRwsem, PercpuRwsem]
+
+  const helds = await Promise.all([mine.downReadAsync(), mine.downReadAsync()])
+  helds[0].release()
+  equal(others.tryDownWrite(), null)
+  helds[1].release()
+
+  ok(others.tryDownWrite())
+})
+
+test('an operation that waits to write lets other operations of its thread leave', async () => {
+  const { sems } = threads(2)
+  const [mine] = sems as [PercpuRwsem]
+
+  const reading = await mine.downReadAsync()
+  const writing = mine.downWriteAsync()
+  equal(mine.isWriteHeld(), false)
+  reading.release()
+  const held = await writing
+  const next = mine.downWriteAsync()
+  held.release()
+
+  ;(await next).release()
+})
