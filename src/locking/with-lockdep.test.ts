@@ -160,6 +160,17 @@ test('a lock is not made anew while it is held', () => {
   make().lock()
 })
 
+test('a watched lock that is watched again is one lock', () => {
+  const { a, lockdep } = machine()
+  const again = withLockdep(a, lockdep, 'a')
+
+  again.lock()
+  assertHeld(a)
+  a.unlock()
+
+  throws(() => assertHeld(again), { code: 'EPERM' })
+})
+
 test('assertHeld passes for the holder alone, and in the way that it holds', () => {
   const { a, b } = machine()
 

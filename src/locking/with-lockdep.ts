@@ -11,6 +11,7 @@
 import type { Words } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, Held } from './acquire.ts'
+import { CounterRwsem } from './counter-rwsem.ts'
 import type { Lockdep } from './lockdep.ts'
 import { Mode } from './lockdep-graph.ts'
 import { type AnyFunction, placeOf, type Taking, type Tracked } from './lockdep-held.ts'
@@ -47,6 +48,7 @@ const rwsem = (read: Mode) =>
     upWrite: { does: 'release', mode: Mode.Exclusive },
   }) as const satisfies { readonly [K in keyof Rwsem]?: Rule }
 
+const COUNTER_RWSEM = rwsem(Mode.Recursive)
 const PERCPU_RWSEM = rwsem(Mode.Shared)
 
 /** A lock that lockdep can watch. */
@@ -77,9 +79,12 @@ export function withLockdep<T extends Watchable>(
 ): T {
   if (lockdep === null) return lock
   const byteOffset = lock.words.byteOffset + lock.index * 4
-  const tracked = lockdep.track({ className, memory: lock.words.buffer, byteOffset })
+  const ownerMayRead = lock instanceof CounterRwsem
+  const memory = lock.words.buffer
+  const tracked = lockdep.track({ className, memory, byteOffset, ownerMayRead })
   lockdep.requireFree(tracked, withLockdep)
-  return watch(lock, { lockdep, bare: lock, tracked })
+  const bare = (watched.get(lock)?.bare ?? lock) as T
+  return watch(bare, { lockdep, bare, tracked })
 }
 
 /**
@@ -131,7 +136,8 @@ function watch<T extends Watchable>(lock: T, known: Watched): T {
 }
 
 function rulesOf(lock: Watchable): Rules {
-  return lock instanceof Mutex ? MUTEX : PERCPU_RWSEM
+  if (lock instanceof Mutex) return MUTEX
+  return lock instanceof CounterRwsem ? COUNTER_RWSEM : PERCPU_RWSEM
 }
 
 type Method = (...args: readonly unknown[]) => unknown
