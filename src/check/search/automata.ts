@@ -37,6 +37,11 @@ export class Automata {
     }
   }
 
+  /** Whether any threads are interchangeable. */
+  get symmetric(): boolean {
+    return this.classOf.some((first, i) => first !== i)
+  }
+
   /** As `Program.next`, for a node of a class. */
   next(node: number, result: number): number {
     const to = this.program.next(node, result)

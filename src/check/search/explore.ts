@@ -5,74 +5,92 @@
  * refuses is noticed when it is found, one where nobody can move when it is explored; so after the
  * former, those that were found before it are explored still.
  */
-import type { FailureKind, SearchSpec } from '../program.ts'
+import type { FailureKind, SearchSpec, Step } from '../program.ts'
 import { Layout, Relayout } from './layout.ts'
+import { Edges } from './livelock.ts'
 import { type Hooks, run } from './loop.ts'
 import type { Places } from './places.ts'
 import { Store } from './store.ts'
 import { Tables } from './tables.ts'
+import { learn } from './walk.ts'
 import { PackedView, Watch } from './watch.ts'
+import { ValuesOverflow } from './words.ts'
 
-/** What is wrong with a state. */
+/** Something that is wrong. */
 export interface Finding {
   readonly kind: FailureKind
+  /** The state in which it is seen, or before whose `step`. */
   readonly index: number
+  readonly step: Step | null
 }
 
 export interface Exploration {
-  readonly tables: Tables
   readonly store: Store
   readonly finding: Finding | null
+  readonly bytes: number
 }
 
 /** Explores, as often as needed until all fits the layout. */
 export function explore(places: Places, spec: SearchSpec): Exploration {
   const watched = new Uint8Array(spec.initial.length + 1)
+  learn(places)
   for (;;) {
+    const search = new Search(places, spec, watched)
     try {
-      return exploreOnce(places, spec, watched)
+      search.run()
+      return search
     } catch (error) {
       if (!(error instanceof Relayout)) throw error
     }
   }
 }
 
-function exploreOnce(places: Places, spec: SearchSpec, watched: Uint8Array): Exploration {
-  for (let t = 0; t < spec.threads.length; t++) places.root(t)
-  const layout = new Layout(places, -1)
-  const tables = new Tables(places, layout, watched)
-  const store = new Store(layout.size, spec.mode.kind === 'fingerprints', spec.maxStates)
-  store.onProgress = spec.onProgress
-  const search = new Search(tables, store, spec)
-  search.run()
-  return { tables, store, finding: search.finding }
-}
-
-class Search implements Hooks {
+class Search implements Hooks, Exploration {
   finding: Finding | null = null
-  readonly canonical = null
-  readonly edges = null
+  readonly store: Store
   readonly looks: boolean
+  readonly bound: number
+  readonly canonical: ((state: Int32Array) => void) | null
+  readonly edges: Edges | null
   private readonly tables: Tables
-  private readonly store: Store
   private readonly spec: SearchSpec
   private readonly watch: Watch | null
   private readonly view: PackedView
 
-  constructor(tables: Tables, store: Store, spec: SearchSpec) {
-    this.tables = tables
-    this.store = store
+  constructor(places: Places, spec: SearchSpec, watched: Uint8Array) {
+    const { mode, never, livelock, maxStates } = spec
     this.spec = spec
-    this.looks = spec.never !== undefined
-    this.watch = spec.never === undefined ? null : new Watch(tables, spec.never)
+    this.bound = mode.kind === 'preemptions' ? mode.bound : -1
+    const layout = new Layout(places, this.bound)
+    const tables = new Tables(places, layout, watched)
+    this.tables = tables
+    this.store = new Store(layout.size, mode.kind === 'fingerprints', maxStates)
+    this.store.onProgress = spec.onProgress
+    this.looks = never !== undefined
+    this.watch = never === undefined ? null : new Watch(tables, never)
     this.view = new PackedView(tables)
+    this.edges = livelock && this.bound < 0 ? new Edges() : null
+    this.canonical = places.automata.symmetric ? state => tables.canonical(state) : null
+  }
+
+  get bytes(): number {
+    return this.store.bytes + (this.edges?.bytes ?? 0)
   }
 
   run(): void {
-    const first = this.tables.first()
-    this.store.addFirst(first)
+    const { store, tables, edges } = this
+    const first = tables.first()
+    store.addFirst(first)
     this.check(0, this.anyFailed(first))
-    run(this.tables, this.store, this)
+    try {
+      run(tables, store, this)
+    } catch (error) {
+      if (!(error instanceof ValuesOverflow)) throw error
+      this.finding = { kind: 'overflow', index: store.explored, step: tables.lastMade }
+    }
+    if (edges === null || this.finding !== null) return
+    const trapped = edges.firstTrapped(store.count)
+    if (trapped >= 0) this.report('livelock', trapped)
   }
 
   check(index: number, failed: boolean): void {
@@ -90,6 +108,7 @@ class Search implements Hooks {
     const ended = this.spec.threads.every(
       ({ daemon }, t) => daemon || tables.place(t, chunk, offset).finished,
     )
+    this.edges?.addEnd(index)
     if (!ended) this.report('deadlock', index)
     else if (this.spec.atEnd?.(this.view.at(chunk, offset)) === false) this.report('atEnd', index)
   }
@@ -101,6 +120,6 @@ class Search implements Hooks {
   private report(kind: FailureKind, index: number): void {
     if (index >= this.store.stop) return
     this.store.stop = index
-    this.finding = { kind, index }
+    this.finding = { kind, index, step: null }
   }
 }

@@ -100,6 +100,13 @@ export class GeneratedProgram implements Program {
     return this.reached[node]!.reads
   }
 
+  /** Text that is the same for nodes of different threads that stand at the same point. */
+  describe(node: number): string {
+    const { op: o, error, stores, reads } = this.reached[node]!
+    const history = o.key === undefined && o.kind < Kind.Done ? this.histories[node]! : ''
+    return `${o.key} ${o.kind},${o.word},${o.a},${o.b} ${o.label} ${error} ${stores} | ${reads} ${history}`
+  }
+
   sites(): readonly [] {
     return []
   }
@@ -111,10 +118,9 @@ export class GeneratedProgram implements Program {
   private node(thread: number, history: number[]): number {
     const reached = runTo(this.bodies[thread]!, history)
     const { op: o, error, stores, reads } = reached
-    const key =
-      o.key === undefined && o.kind < Kind.Done
-        ? `${thread} h ${history.join()}`
-        : `${thread} k ${o.key} ${o.kind},${o.word},${o.a},${o.b} ${o.label} ${error} ${stores} | ${reads}`
+    const state = o.key === undefined && o.kind < Kind.Done ? `h ${history}` : `k ${o.key}`
+    const where = `${o.kind},${o.word},${o.a},${o.b} ${o.label} ${error} ${stores} | ${reads}`
+    const key = `${thread} ${state} ${where}`
     const known = this.keys.get(key)
     if (known !== undefined) return known
     const node = this.nrNodes++

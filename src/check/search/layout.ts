@@ -21,7 +21,8 @@ export interface Field {
   readonly bits: number
 }
 
-const PLACE_BITS_MAX = 24
+/** A thread has at most `2 ** PLACE_BITS_MAX` places. */
+export const PLACE_BITS_MAX = 24
 const INT_BITS = 32
 
 /** Bits that a thread's field is made wider than needed, if there is room; a word's gets one. */
@@ -36,6 +37,8 @@ export class Layout {
   readonly placeBits: readonly number[]
   /** By thread, how many bits above are its rank less 1; 0 while it is in no queue. */
   readonly rankBits: readonly number[]
+  /** One bit on top says which thread moved last, if preemptions are bounded; else 0. */
+  readonly lastBits: number
   /** Preemptions so far; no bits unless they are bounded. */
   readonly used: Field
 
@@ -43,6 +46,7 @@ export class Layout {
   constructor(places: Places, bound: number) {
     const { classOf } = places.automata
     const lastBits = bound < 0 ? 0 : 1
+    this.lastBits = lastBits
     const ranks = rankBitsOf(places)
     const needed = classOf.map(c => bitsFor(places.classes[c]!.length))
     const widths = [

@@ -10,6 +10,7 @@
  * equal, and only then is looked up and inserted. Most of the time of a large search is waiting
  * for memory, and this way the waits overlap.
  */
+import { Move } from '../program.ts'
 import { Act } from './rows.ts'
 import { CHUNK_BITS, LAST_MULTIPLIER, MULTIPLIERS, SECOND_SEED, type Store } from './store.ts'
 import { At, Flag, SPECIAL, type Tables, UNMADE } from './tables.ts'
@@ -24,6 +25,8 @@ export interface Hooks {
   stuck(index: number): void
   /** Puts the state into canonical form; null if no threads are symmetric. */
   readonly canonical: ((state: Int32Array) => void) | null
+  /** Preemptions that a schedule may have; -1 if any number. */
+  readonly bound: number
   /** For the search for livelocks: where the moves of each state lead, in order. */
   readonly edges: { add(from: number, to: number): void } | null
 }
@@ -40,10 +43,10 @@ const compiled = new Map<string, Run>()
 
 /** Explores until `store.stop`, or until there are no more states. */
 export function run(tables: Tables, store: Store, hooks: Hooks): void {
-  const key = `${store.size} ${store.fingerprints}`
+  const key = `${store.size} ${store.fingerprints} ${hooks.bound >= 0}`
   let loop = compiled.get(key)
   if (loop === undefined) {
-    loop = new Function('tables', 'store', 'hooks', source(store)) as Run
+    loop = new Function('tables', 'store', 'hooks', source(store, hooks.bound >= 0)) as Run
     compiled.set(key, loop)
   }
   loop(tables, store, hooks)
@@ -54,7 +57,7 @@ function each(size: number, text: (i: number) => string, between = '; '): string
   return Array.from({ length: size }, (_, i) => text(i)).join(between)
 }
 
-function source({ size, fingerprints, keySize }: Store): string {
+function source({ size, fingerprints, keySize }: Store, bounded: boolean): string {
   // A successor in the batch: state, hash, (second hash), flags and via, parent, table entry.
   const HASH = size
   const SECOND = size + 1
@@ -80,7 +83,9 @@ function source({ size, fingerprints, keySize }: Store): string {
     for (let o = (i & ${(1 << CHUNK_BITS) - 1}) * ${size}; i < end; i++, o += ${size}) {
       ${each(size, i => `const s${i} = A[o + ${i}]`)}
       let able = 0
-      for (let t = 0; t < nrThreads; t++) {
+      ${bounded ? 'const last = tables.lastRun(A, o); let lastCan = 0' : ''}
+      for (let u = 0; u < nrThreads; u++) {
+        const t = ${bounded ? '(u + Math.max(0, last)) % nrThreads' : 'u'}
         const p = (A[o + ints[t]] >>> shifts[t]) & masks[t]
         let r = heads[firstHeads[t] + p]
         if (r === ${UNMADE}) {
@@ -99,7 +104,10 @@ function source({ size, fingerprints, keySize }: Store): string {
             more = tables.more
           }
           let f = entries[e]
-          if (f === 0) f = tables.fill(r, e)
+          if (f === 0) {
+            store.explored = i
+            f = tables.fill(r, e)
+          }
           if ((f & ${Flag.None}) !== 0) continue
           f |= more
           able |= ~act & ${Act.Choice}
@@ -108,6 +116,7 @@ function source({ size, fingerprints, keySize }: Store): string {
             if ((f & ${Flag.Sleeps}) !== 0) tables.sleep(r, t, A, o)
             ${each(size, i => `n${i} = (n${i} + extra[${i}]) | 0`)}
           }
+          ${bounded ? turning(size) : ''}
           if (canonical !== null) {
             ${each(size, i => `scratch[${i}] = n${i}`)}
             canonical(scratch)
@@ -182,6 +191,20 @@ function source({ size, fingerprints, keySize }: Store): string {
     store.count = count
   }
   return touched`
+}
+
+/**
+ * Lets no thread run instead of one that ran and can go on more often than allowed. That one's
+ * moves are looked at first.
+ */
+function turning(size: number): string {
+  return `if (rows[r + ${At.Via}] >>> 5 === ${Move.Run}) {
+            if (t === last) lastCan = 1
+            const cost = t === last ? 0 : lastCan
+            if (cost + tables.preemptions(A, o) > hooks.bound) continue
+            tables.turn(t, last, cost)
+            ${each(size, i => `n${i} = (n${i} + tables.turned[${i}]) | 0`)}
+          }`
 }
 
 /** As `hashOf`, of the variables n0, n1... */

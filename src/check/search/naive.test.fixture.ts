@@ -7,12 +7,12 @@ import {
   type FailureKind,
   Kind,
   Move,
-  type Program,
   type SearchSpec,
   type StateView,
   type Step,
   Woke,
 } from '../program.ts'
+import type { GeneratedProgram } from './generators.test.fixture.ts'
 
 interface Thread {
   node: number
@@ -30,6 +30,9 @@ interface State {
   threads: Thread[]
   /** Sleepers of all words, in order. Dead ones may be among them. */
   queue: { thread: number; word: number }[]
+  /** Who ran last, and how often somebody did instead of who could go on. */
+  last: number
+  preemptions: number
 }
 
 interface Successor {
@@ -46,7 +49,7 @@ export interface NaiveResult {
   depth: number
 }
 
-export function naiveSearch(program: Program, spec: SearchSpec): NaiveResult {
+export function naiveSearch(program: GeneratedProgram, spec: SearchSpec): NaiveResult {
   const first = firstState(program, spec)
   const states = [first]
   const numbers = new Map([[keyOf(first, program, spec), 0]])
@@ -67,8 +70,9 @@ export function naiveSearch(program: Program, spec: SearchSpec): NaiveResult {
       fail('exception', depth)
     }
     if (spec.never?.(viewOf(state, program)) === true) fail('never', depth)
-    const successors = successorsOf(state, program, spec)
-    if (!successors.some(s => s.wayOut)) {
+    const all = successorsOf(state, program, spec)
+    const successors = withinBound(all, state, spec)
+    if (!all.some(s => s.wayOut)) {
       const done = state.threads.every((t, j) => {
         return spec.threads[j]!.daemon || t.dead || program.kind[t.node]! >= Kind.Done
       })
@@ -97,6 +101,23 @@ export function naiveSearch(program: Program, spec: SearchSpec): NaiveResult {
   return result
 }
 
+/** Counts preemptions, if they are bounded, and leaves out what has too many. */
+function withinBound(
+  all: Successor[],
+  { last, preemptions }: State,
+  spec: SearchSpec,
+): Successor[] {
+  const { mode } = spec
+  if (mode.kind !== 'preemptions') return all
+  const lastCan = all.some(({ step }) => step.move === Move.Run && step.thread === last)
+  for (const { step, state } of all) {
+    if (step.move !== Move.Run) continue
+    state.last = step.thread
+    if (lastCan && step.thread !== last) state.preemptions = preemptions + 1
+  }
+  return all.filter(({ state }) => state.preemptions <= mode.bound)
+}
+
 function firstTrapped(edges: readonly number[][], ends: Set<number>): number {
   const good = new Set(ends)
   for (let size = -1; size !== good.size; ) {
@@ -106,7 +127,7 @@ function firstTrapped(edges: readonly number[][], ends: Set<number>): number {
   return edges.findIndex((_, i) => !good.has(i))
 }
 
-function firstState(program: Program, spec: SearchSpec): State {
+function firstState(program: GeneratedProgram, spec: SearchSpec): State {
   const threads = program.roots.map(node => ({
     node,
     asleep: false,
@@ -115,31 +136,31 @@ function firstState(program: Program, spec: SearchSpec): State {
     told: 0,
     early: null,
   }))
-  return { words: [...spec.initial], threads, queue: [] }
+  return { words: [...spec.initial], threads, queue: [], last: -1, preemptions: 0 }
 }
 
 /** Text that is the same for states that need not be told apart. */
-function keyOf(state: State, program: Program, spec: SearchSpec): string {
+function keyOf(state: State, program: GeneratedProgram, spec: SearchSpec): string {
+  const groups = spec.threads.map(t => t.group)
+  const grouped = groups.some(g => g >= 0)
   const parts = state.threads.map((t, i) => {
     const word = state.queue.find(q => q.thread === i)?.word
     const others = state.queue.filter(q => q.word === word)
     const rank = others.findIndex(q => q.thread === i)
     const told = program.kind[t.node]! >= Kind.Done ? 0 : t.told
-    const node = t.dead ? -1 : t.node
+    const node = t.dead ? 'dead' : grouped ? program.describe(t.node) : t.node
     return JSON.stringify([node, t.asleep, t.dead, t.buffer, told, t.early, word, rank])
   })
-  const groups = spec.threads.map(t => t.group)
-  if (groups.every(g => g < 0)) return `${state.words} ${parts}`
-  const nodeless = parts.map((part, i) => ({ part, group: groups[i]! }))
-  const sorted = nodeless.map(({ part, group }, i) => {
-    if (group < 0) return part
-    const members = nodeless.filter(m => m.group === group).map(m => m.part)
-    return members.sort()[groups.slice(0, i).filter(g => g === group).length]
+  if (!grouped) return `${state.words} ${parts} ${state.last} ${state.preemptions}`
+  const sorted = groups.map((group, i) => {
+    if (group < 0) return parts[i]
+    const members = parts.filter((_, j) => groups[j] === group).sort()
+    return members[groups.slice(0, i).filter(g => g === group).length]
   })
   return `${state.words} ${sorted}`
 }
 
-function viewOf(state: State, program: Program): StateView {
+function viewOf(state: State, program: GeneratedProgram): StateView {
   return {
     word: index => state.words[index]!,
     label: t => (state.threads[t]!.dead ? 0 : program.label[state.threads[t]!.node]!),
@@ -147,7 +168,7 @@ function viewOf(state: State, program: Program): StateView {
   }
 }
 
-function successorsOf(state: State, program: Program, spec: SearchSpec): Successor[] {
+function successorsOf(state: State, program: GeneratedProgram, spec: SearchSpec): Successor[] {
   const found: Successor[] = []
   const nrDead = state.threads.filter(t => t.dead).length
   for (const [t, { daemon }] of spec.threads.entries()) {
@@ -194,7 +215,7 @@ function dies(me: Thread): boolean {
   return true
 }
 
-function wakes(to: State, t: number, program: Program, result: number): boolean {
+function wakes(to: State, t: number, program: GeneratedProgram, result: number): boolean {
   const me = to.threads[t]!
   to.queue = to.queue.filter(q => q.thread !== t)
   if (me.dead) return true
@@ -203,7 +224,7 @@ function wakes(to: State, t: number, program: Program, result: number): boolean 
   return true
 }
 
-function runs(to: State, t: number, program: Program): boolean {
+function runs(to: State, t: number, program: GeneratedProgram): boolean {
   const me = to.threads[t]!
   const kind = program.kind[me.node]!
   const word = program.word[me.node]!
@@ -243,7 +264,7 @@ function runs(to: State, t: number, program: Program): boolean {
   return operates(to, me, program)
 }
 
-function operates(to: State, me: Thread, program: Program): boolean {
+function operates(to: State, me: Thread, program: GeneratedProgram): boolean {
   const word = program.word[me.node]!
   const a = program.a[me.node]!
   const b = program.b[me.node]!
@@ -265,7 +286,7 @@ function operates(to: State, me: Thread, program: Program): boolean {
 }
 
 /** Goes on after an operation; false if a store made early does not come up. */
-function goes(me: Thread, program: Program, result: number): boolean {
+function goes(me: Thread, program: GeneratedProgram, result: number): boolean {
   me.node = program.next(me.node, result)
   if (me.early === null) return true
   const [word, value] = me.early
@@ -278,7 +299,7 @@ function goes(me: Thread, program: Program, result: number): boolean {
   return true
 }
 
-function readsStale(to: State, t: number, program: Program): boolean {
+function readsStale(to: State, t: number, program: GeneratedProgram): boolean {
   const me = to.threads[t]!
   const word = program.word[me.node]!
   const reads = program.reads(me.node)
@@ -288,7 +309,7 @@ function readsStale(to: State, t: number, program: Program): boolean {
   return goes(me, program, reads[i + 1]!)
 }
 
-function storesEarly(to: State, t: number, program: Program): boolean {
+function storesEarly(to: State, t: number, program: GeneratedProgram): boolean {
   const me = to.threads[t]!
   if (me.buffer.length > 0 || me.early !== null) return false
   const targets = new Set<string>()

@@ -13,7 +13,7 @@
  * the same store. A result learned later may show that it does decide; then the path is cut off
  * here, and the whole search repeated with what was learned.
  */
-import { BUFFER_MAX, Kind, Move, Woke } from '../program.ts'
+import { BUFFER_MAX, Kind, Move, Refusal, Woke } from '../program.ts'
 import { type Early, Mode, type Place, type Places } from './places.ts'
 
 /** What a row depends on besides the thread and its word. 0 for most. */
@@ -47,6 +47,8 @@ export interface Outcome {
   /** Number of the word's new value; 0 without a word. */
   readonly value: number
   readonly place: Place
+  /** What the operation resulted in; null if it has not ended, or was none. */
+  readonly result: number | null
 }
 
 /** Plain loads that a store may overtake. */
@@ -79,10 +81,12 @@ type AddRow = (move: Move, act: number, word: number, compute: Row['compute']) =
 function addSleeper(places: Places, place: Place, add: AddRow): void {
   const { spec, program } = places
   if (spec.timeouts && program.b[place.node] === 1) {
-    add(Move.TimeOut, Act.Leave, -1, () => moved(places.wake(place, Woke.TimedOut)))
+    add(Move.TimeOut, Act.Leave, -1, () => moved(places.wake(place, Woke.TimedOut), Woke.TimedOut))
   }
   if (spec.spurious) {
-    add(Move.Spurious, Act.Leave | Act.Choice, -1, () => moved(places.wake(place, Woke.Ok)))
+    add(Move.Spurious, Act.Leave | Act.Choice, -1, () =>
+      moved(places.wake(place, Woke.Ok), Woke.Ok),
+    )
   }
 }
 
@@ -99,6 +103,7 @@ function addFlush(places: Places, place: Place, add: AddRow): void {
   add(Move.Flush, 0, word, () => ({
     value: places.words.intern(word, value),
     place: places.flushed(place),
+    result: null,
   }))
 }
 
@@ -111,15 +116,22 @@ function addRun(places: Places, place: Place, add: AddRow): void {
   else if (kind >= Kind.Done || place.pending.length > 0) return
   else if (kind === Kind.Wait) addWait(places, place, add)
   else if (kind === Kind.Notify) {
-    add(Move.Run, Act.Notify, -1, woken => moved(advance(places, place, woken)))
+    add(Move.Run, Act.Notify, -1, woken => moved(advance(places, place, woken), woken))
   } else if (kind === Kind.BarrierAll) {
-    add(Move.Run, Act.Barrier, -1, () => moved(advance(places, place, 0)))
+    add(Move.Run, Act.Barrier, -1, () => moved(advance(places, place, 0), 0))
   } else if (kind === Kind.AwaitDeath) {
+    if (places.automata.symmetric) throw cannotTell(places, place)
     add(Move.Run, Act.Await, -1, dead => {
       const node = places.automata.next(place.node, dead)
-      return moved(places.live(place.threadClass, node, { told: place.told | (1 << dead) }))
+      const told = place.told | (1 << dead)
+      return moved(places.live(place.threadClass, node, { told }), dead)
     })
   } else addAtomic(places, place, kind, add)
+}
+
+function cannotTell({ program }: Places, { node }: Place): Refusal {
+  const what = 'awaitDeath() in a model with symmetric threads: which of them died would matter'
+  return new Refusal(what, program.sites(node)[0] ?? null)
 }
 
 function addAtomic(places: Places, place: Place, kind: Kind, add: AddRow): void {
@@ -130,8 +142,9 @@ function addAtomic(places: Places, place: Place, kind: Kind, add: AddRow): void 
   add(Move.Run, 0, word, at => {
     const before = words.value(word, at)
     const after = applied(kind, before, a, b)
-    const to = advance(places, place, kind === Kind.Store ? a : before)
-    return to && { value: after === before ? at : words.intern(word, after), place: to }
+    const result = kind === Kind.Store ? a : before
+    const to = advance(places, place, result)
+    return to && { value: after === before ? at : words.intern(word, after), place: to, result }
   })
 }
 
@@ -165,9 +178,11 @@ function addWait(places: Places, place: Place, add: AddRow): void {
   const word = program.word[place.node]!
   const expected = program.a[place.node]!
   add(Move.Run, 0, word, at => {
-    const sleeps = words.value(word, at) === expected
-    const to = sleeps ? places.asleep(place) : advance(places, place, Woke.NotEqual)
-    return to && { value: at, place: to }
+    if (words.value(word, at) === expected) {
+      return { value: at, place: places.asleep(place), result: null }
+    }
+    const to = advance(places, place, Woke.NotEqual)
+    return to && { value: at, place: to, result: Woke.NotEqual }
   })
 }
 
@@ -176,7 +191,7 @@ function addStorePlain(places: Places, place: Place, add: AddRow): void {
   const { word, a } = places.program
   const value = a[place.node]!
   const pending = [...place.pending, word[place.node]!, value]
-  add(Move.Run, 0, -1, () => moved(advance(places, place, value, pending)))
+  add(Move.Run, 0, -1, () => moved(advance(places, place, value, pending), value))
 }
 
 function addLoadPlain(places: Places, place: Place, add: AddRow): void {
@@ -184,12 +199,12 @@ function addLoadPlain(places: Places, place: Place, add: AddRow): void {
   const word = program.word[place.node]!
   const own = newestStore(place, word)
   if (own !== null) {
-    add(Move.Run, 0, -1, () => moved(advance(places, place, own, place.pending)))
+    add(Move.Run, 0, -1, () => moved(advance(places, place, own, place.pending), own))
     return
   }
   const loaded = (at: number, result: number) => {
     const to = advance(places, place, result, place.pending)
-    return to && { value: at, place: to }
+    return to && { value: at, place: to, result }
   }
   add(Move.Run, 0, word, at => loaded(at, words.value(word, at)))
   const reads = program.reads(place.node)
@@ -204,6 +219,7 @@ function addLoadPlain(places: Places, place: Place, add: AddRow): void {
     add(Move.Early, 0, early.word, () => ({
       value: words.intern(early.word, early.value),
       place: places.early(place, early),
+      result: null,
     }))
   }
 }
@@ -216,8 +232,8 @@ function newestStore({ pending }: Place, word: number): number | null {
   return null
 }
 
-function moved(place: Place | null): Outcome | null {
-  return place && { value: 0, place }
+function moved(place: Place | null, result: number | null = null): Outcome | null {
+  return place && { value: 0, place, result }
 }
 
 /**

@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Kind, type Program, type SearchSpec } from '../program.ts'
+import { Kind, type SearchSpec } from '../program.ts'
 import {
   at,
   awaitDeath,
@@ -28,7 +28,7 @@ import { naiveSearch } from './naive.test.fixture.ts'
 import { search } from './search.ts'
 
 /** Searches, and asserts that the naive explorer says the same. */
-function searchTwice(program: Program, spec: SearchSpec) {
+function searchTwice(program: GeneratedProgram, spec: SearchSpec) {
   const result = search(program, spec)
   const naive = naiveSearch(program, spec)
   if (result.failure === null) {

@@ -1,75 +1,74 @@
 /*
  * The search half of the checker: explores the product of the learned automata.
+ *
+ *     words, places, rows    what a thread may do at a place, and what comes of it
+ *     layout, tables, loop   the same, packed into integers, for a loop that does nothing else
+ *     store, explore         which states were seen, breadth first
+ *     watch, livelock        what must not be reached, and what must not be left for ever
+ *     machine, walk, pct     one state, unpacked, and schedules chosen at random
+ *     path, replay, failure  the schedule found, and what is wrong with it
+ *
+ * `Move.Early` depends on the edges known, so with it the search is repeated until nothing was
+ * learned: only then no store was made early that a load decides about.
  */
-import { type Failure, Kind, type Program, type SearchResult, type SearchSpec } from '../program.ts'
+import { Kind, type Program, type SearchResult, type SearchSpec, type Step } from '../program.ts'
 import { Automata } from './automata.ts'
 import { type Exploration, explore } from './explore.ts'
-import type { Place } from './places.ts'
+import { messageOf } from './failure.ts'
+import { after, pathTo } from './path.ts'
+import { searchAtRandom } from './pct.ts'
 import { Places } from './places.ts'
-import { stepOf } from './tables.ts'
 import { Words } from './words.ts'
 
 /**
  * Explores what `program`'s threads can do together.
  *
+ * With symmetric threads `never` and `atEnd` must not tell them apart.
+ *
  * @throws {Refusal} the source cannot be checked, or threads declared symmetric differ.
  * @throws {TooBig} (`ETOOBIG`) there are more than `spec.maxStates` states.
  */
 export function search(program: Program, spec: SearchSpec): SearchResult {
-  const automata = new Automata(program, spec.threads)
+  const { mode } = spec
+  if (program.nrThreads > THREADS_MAX) {
+    throw new Error(`a model has at most ${THREADS_MAX} threads, not ${program.nrThreads}`)
+  }
+  if (mode.kind === 'pct') return searchAtRandom(placesOf(program, spec, false), mode)
   const words = new Words(spec.initial)
-  const places = new Places(automata, words, spec)
-  const found = explore(places, spec)
-  const failure = failureOf(found, spec)
-  const { store } = found
-  return {
-    verdict: failure === null ? 'proved' : 'failed',
-    failure,
-    states: store.count,
-    transitions: store.transitions,
-    bytes: store.bytes,
+  for (;;) {
+    const places = placesOf(program, spec, mode.kind !== 'preemptions', words)
+    const before = program.nrEdges
+    const found = explore(places, spec)
+    const final = spec.memory === 'tso' || program.nrEdges === before || !loadsPlain(program)
+    if (final) return resultOf(found, places)
   }
 }
 
-function failureOf({ finding, store, tables }: Exploration, spec: SearchSpec): Failure | null {
-  if (finding === null) return null
-  const { kind, index } = finding
-  const steps = []
-  for (let i = index; store.parent(i) >= 0; i = store.parent(i)) steps.push(stepOf(store.via(i)))
-  steps.reverse()
-  const chunk = store.chunk(index)
-  const offset = store.offset(index)
-  const ends = spec.threads.map((_, t) => tables.place(t, chunk, offset))
-  return { kind, message: messageOf(kind, ends, tables.places.program, spec), steps }
-}
+const THREADS_MAX = 31
 
-function messageOf(
-  kind: Failure['kind'],
-  ends: readonly Place[],
+/** @param symmetric Whether groups of threads are made use of. */
+function placesOf(
   program: Program,
   spec: SearchSpec,
-): string {
-  switch (kind) {
-    case 'deadlock':
-      return ends
-        .map((place, t) => ({ place, name: spec.threads[t]!.name }))
-        .filter(({ place }, t) => !spec.threads[t]!.daemon && !place.finished)
-        .map(({ place, name }) => `${name} ${doing(place, program)}`)
-        .join(', ')
-    case 'exception': {
-      const t = ends.findIndex(place => place.failed)
-      return `${spec.threads[t]!.name} throws: ${program.error(ends[t]!.node)}`
-    }
-    case 'never':
-      return 'a state that must never be reached'
-    case 'atEnd':
-      return 'all have ended, and the end state is wrong'
-    default:
-      return kind
-  }
+  symmetric: boolean,
+  words = new Words(spec.initial),
+): Places {
+  const threads = symmetric ? spec.threads : spec.threads.map(t => ({ ...t, group: -1 }))
+  return new Places(new Automata(program, threads), words, spec)
 }
 
-function doing(place: Place, program: Program): string {
-  if (place.queue >= 0) return `sleeps on word ${place.queue}`
-  return program.kind[place.node] === Kind.AwaitDeath ? 'waits for a death' : 'cannot move'
+function loadsPlain({ kind, nrNodes }: Program): boolean {
+  return kind.subarray(0, nrNodes).includes(Kind.LoadPlain)
+}
+
+function resultOf({ finding, store, bytes }: Exploration, places: Places): SearchResult {
+  const counts = { states: store.count, transitions: store.transitions, bytes }
+  if (finding === null) {
+    const bounded = places.spec.mode.kind === 'preemptions'
+    return { verdict: bounded ? 'bounded' : 'proved', failure: null, ...counts }
+  }
+  const steps: Step[] = pathTo(finding.index, store, places)
+  const message = messageOf(finding.kind, after(steps, places))
+  if (finding.step !== null) steps.push(finding.step)
+  return { verdict: 'failed', failure: { kind: finding.kind, message, steps }, ...counts }
 }

@@ -5,7 +5,7 @@
  * state. Both are made when they first come up. Moves that involve other threads (sleeping and
  * waking, deaths, barriers) additionally go through `special` or `sleep`.
  */
-import { type Move, NOTIFY_ALL } from '../program.ts'
+import type { Move, Step } from '../program.ts'
 import { type Field, type Layout, Relayout } from './layout.ts'
 import type { Place, Places } from './places.ts'
 import { Act, outcome, type Row } from './rows.ts'
@@ -60,8 +60,14 @@ export class Tables {
   readonly watched: Uint8Array
   /** What `special` and `sleep` add to the state. */
   readonly extra: Int32Array
+  /** What `turn` adds to the state. */
+  readonly turned: Int32Array
   /** Flags that the last `special` adds to those of the entry. */
   more = 0
+  /** The move whose entry was made last. */
+  lastMade: Step | null = null
+  /** Threads that are interchangeable, by group. */
+  private readonly groups: readonly (readonly number[])[]
   private readonly sources: Row[] = []
   private readonly rowThreads: number[] = []
   private nrRows = 1 // row 0 means none
@@ -83,6 +89,11 @@ export class Tables {
     this.heads = new Int32Array(nrHeads).fill(UNMADE)
     this.entries = new Int32Array(1 << 12)
     this.extra = new Int32Array(layout.size)
+    this.turned = new Int32Array(layout.size)
+    const { classOf } = places.automata
+    this.groups = classOf
+      .map(first => classOf.flatMap((c, t) => (c === first ? [t] : [])))
+      .filter((members, t) => members.length > 1 && members[0] === t)
   }
 
   place(thread: number, state: Int32Array, offset: number): Place {
@@ -127,6 +138,7 @@ export class Tables {
     const source = this.sources[row / ROW_SIZE]!
     const thread = this.rowThreads[row / ROW_SIZE]!
     const { size } = this.layout
+    this.lastMade = { thread, move: source.move }
     const at = (entry - this.rows[row + At.Base]!) / (size + 1)
     const result = outcome(source, at)
     if (result === null) return (this.entries[entry] = Flag.Known | Flag.None)
@@ -177,6 +189,67 @@ export class Tables {
     this.addRank(thread, before)
   }
 
+  /** The thread that moved last; -1 in the first state. */
+  lastRun(state: Int32Array, offset: number): number {
+    for (let t = 0; t < this.nrThreads; t++) {
+      if (((state[offset + this.ints[t]!]! >>> this.lastShift(t)) & 1) !== 0) return t
+    }
+    return -1
+  }
+
+  preemptions(state: Int32Array, offset: number): number {
+    const { at, shift, bits } = this.layout.used
+    return (state[offset + at]! >>> shift) & (2 ** bits - 1)
+  }
+
+  /**
+   * Puts into `turned` what changes because `thread` runs after `last` did.
+   *
+   * @param cost 1 if that is a preemption, else 0.
+   */
+  turn(thread: number, last: number, cost: number): void {
+    this.turned.fill(0)
+    if (thread === last) return
+    if (last >= 0) this.turned[this.ints[last]!]! -= 1 << this.lastShift(last)
+    this.turned[this.ints[thread]!]! += 1 << this.lastShift(thread)
+    const { used } = this.layout
+    if (cost > 0) this.turned[used.at]! += cost << used.shift
+  }
+
+  private lastShift(thread: number): number {
+    const { placeBits, rankBits } = this.layout
+    return this.shifts[thread]! + placeBits[thread]! + rankBits[thread]!
+  }
+
+  /** Sorts the fields of interchangeable threads. */
+  canonical(state: Int32Array): void {
+    for (const members of this.groups) {
+      for (let i = 1; i < members.length; i++) {
+        const field = this.field(members[i]!, state)
+        let j = i - 1
+        for (; j >= 0 && this.field(members[j]!, state) > field; j--) {
+          this.setField(members[j + 1]!, state, this.field(members[j]!, state))
+        }
+        if (j + 1 < i) this.setField(members[j + 1]!, state, field)
+      }
+    }
+  }
+
+  private field(thread: number, state: Int32Array): number {
+    return (state[this.ints[thread]!]! >>> this.shifts[thread]!) & this.fieldMask(thread)
+  }
+
+  private setField(thread: number, state: Int32Array, field: number): void {
+    const at = this.ints[thread]!
+    const rest = state[at]! & ~(this.fieldMask(thread) << this.shifts[thread]!)
+    state[at] = rest | (field << this.shifts[thread]!)
+  }
+
+  private fieldMask(thread: number): number {
+    const { placeBits, rankBits, lastBits } = this.layout
+    return 2 ** (placeBits[thread]! + rankBits[thread]! + lastBits) - 1
+  }
+
   private mayDie(state: Int32Array, offset: number): boolean {
     let dead = 0
     for (let u = 0; u < this.nrThreads; u++) if (this.place(u, state, offset).dead) dead++
@@ -213,7 +286,7 @@ export class Tables {
     const { node } = this.place(thread, state, offset)
     const { word: words, a } = this.places.program
     const word = words[node]!
-    const most = a[node]! < 0 ? NOTIFY_ALL : a[node]!
+    const most = Math.max(0, a[node]!)
     let woken = 0
     for (let u = 0; u < this.nrThreads; u++) {
       const place = this.place(u, state, offset)
