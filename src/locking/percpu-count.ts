@@ -132,6 +132,11 @@ export class PercpuCount {
     notify(this.words, this.at(slotOfToken(token)))
   }
 
+  /** Wakes whoever sleeps on any count. */
+  wakeAll(): void {
+    for (let slot = 0; slot < this.slots.nrSlots; slot++) notify(this.words, this.at(slot))
+  }
+
   /**
    * The first slot, `from` or above, that counts something; -1 if none does.
    *

@@ -1,5 +1,7 @@
 /* What threads of the locking tests do. Each attaches, works, and returns what it saw. */
+import { Completion } from '../../src/locking/completion.ts'
 import { Mutex } from '../../src/locking/mutex.ts'
+import { PercpuRef } from '../../src/locking/percpu-ref.ts'
 import { type Slot, Slots, type ThreadOracle } from '../../src/locking/slots.ts'
 
 /** Shared memory of one lock's test. */
@@ -61,4 +63,38 @@ export function lockOnce(data: LockData): boolean {
   const ownerDied = mutex.lock()
   mutex.unlock()
   return ownerDied
+}
+
+/** Says in words[8] that it comes, waits for the completion at words[0], says so in words[9]. */
+export function waitOnce(data: LockData): void {
+  const completion = new Completion(attach(data), data.words, 0)
+  Atomics.add(data.words, 8, 1)
+  completion.wait()
+  Atomics.add(data.words, 9, 1)
+}
+
+/** Declares itself the completer of words[0], says so in words[8], and sleeps for ever. */
+export function expectForEver(data: LockData): void {
+  new Completion(attach(data), data.words, 0).expect()
+  Atomics.add(data.words, 8, 1)
+  Atomics.wait(data.words, 10, 0)
+}
+
+/** Says in words[1] that it comes, and drains the killed reference count at words[0]. */
+export function drainOnce(data: LockData): void {
+  const ref = new PercpuRef(attach(data), data.words, 0)
+  Atomics.store(data.words, 1, 1)
+  ref.drain()
+}
+
+/** Gets and puts `rounds` references; words[2] counts who has one. */
+export function getAndPut(data: LockData): void {
+  const ref = new PercpuRef(attach(data), data.words, 0)
+  for (let i = 0; i < (data.rounds ?? 0); ) {
+    if (!ref.tryGet()) continue
+    Atomics.add(data.words, 2, 1)
+    Atomics.sub(data.words, 2, 1)
+    ref.put()
+    i++
+  }
 }
