@@ -1,7 +1,7 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Kind, type SearchSpec } from '../program.ts'
+import { Kind, type SearchSpec, type Step } from '../program.ts'
 import {
   at,
   awaitDeath,
@@ -25,6 +25,7 @@ import {
   wait,
 } from './generators.test.fixture.ts'
 import { naiveSearch } from './naive.test.fixture.ts'
+import { replay } from './replay.ts'
 import { search } from './search.ts'
 
 /** Searches, and asserts that the naive explorer says the same. */
@@ -339,6 +340,62 @@ test('random programs: the naive explorer sees the same states and the same fail
         ? undefined
         : state => state.word(watched[0]) === 2 && state.word(watched[1]) === 1
     searchTwice(program, specOf(program, { threads, deaths, timeouts, spurious, never }))
+  })
+  fc.assert(check, { numRuns: 400 })
+})
+
+test('random symmetric programs: the quotient is that of the naive explorer', () => {
+  const check = fc.property(arbitraryModel, fc.integer({ min: 2, max: 3 }), (model, count) => {
+    const ops = model.scripts[0]!.ops.filter(o => o.kind !== Kind.AwaitDeath)
+    const script = { ...model.scripts[0]!, ops }
+    const scripts = [...Array<Script>(count).fill(script), ...model.scripts.slice(1, 2)]
+    const bodies = scripts.map(s => bodyOf({ ...s, ops: s.ops.filter(notAwait) }))
+    const program = new GeneratedProgram(WORDS, bodies)
+    const { deaths, timeouts, spurious } = model
+    const threads = scripts.map((_, t) => thread(`t${t}`, { group: t < count ? 0 : -1 }))
+    const result = searchTwice(program, specOf(program, { threads, deaths, timeouts, spurious }))
+    if (result.failure !== null) {
+      const { steps, kind } = result.failure
+      const plain = specOf(program, { deaths, timeouts, spurious })
+      const end = endOf(program, plain, steps)
+      if (kind === 'deadlock') ok(end.threads.some(({ dead }) => !dead))
+      equal(search(program, plain).failure?.steps.length, steps.length)
+    }
+  })
+  fc.assert(check, { numRuns: 200 })
+})
+
+function notAwait(o: Op): boolean {
+  return o.kind !== Kind.AwaitDeath
+}
+
+function endOf(program: GeneratedProgram, spec: SearchSpec, steps: readonly Step[]) {
+  const replaying = replay(program, spec, steps)
+  for (;;) {
+    const { done, value } = replaying.next()
+    if (done) return value
+  }
+}
+
+test('random programs: livelocks, preemptions, fingerprints and arm64 agree with the naive', () => {
+  const more = fc.record({
+    livelock: fc.boolean(),
+    bound: fc.integer({ min: 0, max: 3 }),
+    mode: fc.constantFrom('all', 'fingerprints', 'preemptions'),
+    memory: fc.constantFrom('tso', 'arm'),
+  })
+  const check = fc.property(arbitraryModel, more, (model, { livelock, bound, mode, memory }) => {
+    const program = new GeneratedProgram(WORDS, model.scripts.map(bodyOf))
+    const { deaths, timeouts, spurious } = model
+    const spec = specOf(program, {
+      deaths,
+      timeouts,
+      spurious,
+      livelock: livelock && mode !== 'preemptions',
+      memory: memory as 'tso' | 'arm',
+      mode: { kind: mode, bound } as SearchSpec['mode'],
+    })
+    searchTwice(program, spec)
   })
   fc.assert(check, { numRuns: 400 })
 })
