@@ -141,6 +141,11 @@ export class Lockdep {
     return held
   }
 
+  /** What this thread entered last of a region, if it is still inside. */
+  ownTaking(lock: Tracked): Taking | undefined {
+    return this.held.findOwn(lock, false)
+  }
+
   /** Call when released. */
   released(held: Taking | undefined): void {
     if (held !== undefined) this.held.remove(held)

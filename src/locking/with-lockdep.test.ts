@@ -4,8 +4,10 @@ import { LOCKDEP_WORDS, takeInOrder, type WatchedData } from '../../test/bodies/
 import { testOracle } from '../../test/bodies/locks.ts'
 import { killAtEach } from '../../test/kill.ts'
 import { sharedWords, TestThread } from '../../test/thread.ts'
+import { Completion } from './completion.ts'
 import { Lockdep } from './lockdep.ts'
 import { Mutex } from './mutex.ts'
+import { PercpuRef } from './percpu-ref.ts'
 import { type Slot, Slots } from './slots.ts'
 import { assertHeld, nest, withLockdep } from './with-lockdep.ts'
 
@@ -258,4 +260,69 @@ test('unlock does not end what an operation took', async () => {
   held.release()
 
   throws(() => assertHeld(a), { code: 'EPERM' })
+})
+
+test('waiting for a completion, holding what its completer takes before, is reported', async () => {
+  const { a, slot, words, lockdep } = machine()
+  const done = withLockdep(new Completion(slot, words, 4), lockdep, 'done')
+  done.expect()
+  a.lock()
+  a.unlock()
+  done.complete()
+  done.wait()
+
+  a.lock()
+  throws(
+    () => done.wait(),
+    /^HotplugError: wait for done: it would close the cycle done -> a -> done/,
+  )
+  a.unlock()
+  const operation = {}
+  using _held = await a.lockAsync({ operation })
+  await rejects(done.waitAsync({ operation }), { code: 'EDEADLK' })
+})
+
+test('waiting for a completion that the thread itself has promised is reported', () => {
+  const { slot, words, lockdep } = machine()
+  const done = withLockdep(new Completion(slot, words, 4), lockdep, 'done')
+
+  done.expect()
+
+  throws(() => done.wait(), /it waits for what it must do itself/)
+  done.completeAll()
+  done.wait()
+})
+
+test('what another thread will complete is no promise of this one', () => {
+  const { slot, words, lockdep, a } = machine()
+  const done = withLockdep(new Completion(slot, words, 4), lockdep, 'done')
+  const other = slot.slots.attach(testOracle(2))
+
+  done.expect(other.token)
+  a.lock()
+  a.unlock()
+  new Completion(other, words, 4).complete()
+  a.lock()
+  done.wait()
+  a.unlock()
+})
+
+test('draining references, holding what one who has a reference takes, is reported', async () => {
+  const { slot, lockdep, a } = machine()
+  const words = sharedWords(PercpuRef.words(2))
+  const file = withLockdep(new PercpuRef(slot, words, 0), lockdep, 'file')
+  equal(file.tryGet(), true)
+  assertHeld(file)
+  a.lock()
+  a.unlock()
+  file.put()
+  throws(() => assertHeld(file), { code: 'EPERM' })
+  file.kill()
+  equal(file.tryGet(), false)
+
+  file.drain()
+  await file.drainAsync()
+  a.lock()
+  throws(() => file.drain(), /close the cycle file -> a -> file/)
+  a.unlock()
 })

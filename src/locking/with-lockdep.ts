@@ -7,21 +7,34 @@
  *
  * What each method does is a table for each kind of lock. Methods that are not in it, and all
  * properties, are the lock's.
+ *
+ * A completion and a reference count are no locks, but are waited for: who has said that it will
+ * complete the one, or has a reference to the other, is inside a region until it has completed it,
+ * or put the reference; `wait` and `drain` wait for the region's end.
  */
 import type { Words } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, Held } from './acquire.ts'
+import { Completion } from './completion.ts'
 import { CounterRwsem } from './counter-rwsem.ts'
 import type { Lockdep } from './lockdep.ts'
 import { Mode } from './lockdep-graph.ts'
-import { type AnyFunction, placeOf, type Taking, type Tracked } from './lockdep-held.ts'
+import { placeOf, type Taking, type Tracked } from './lockdep-held.ts'
 import { Mutex } from './mutex.ts'
+import { PercpuRef } from './percpu-ref.ts'
 import type { Rwsem } from './rwsem.ts'
+import type { Slot } from './slots.ts'
+
+/**
+ * `take` blocks until it has the lock, `await` does so without blocking, `try` never waits,
+ * `release` ends what `take` began. `enter` and `leave` are the ends of a region, `wait` and
+ * `waitAsync` wait for all that are inside.
+ */
+type Verb = 'take' | 'await' | 'try' | 'release' | 'enter' | 'leave' | 'wait' | 'waitAsync'
 
 /** What a method of a lock does. */
 interface Rule {
-  /** `take` blocks, `try` never waits, `await` waits for a promise, `release` undoes. */
-  readonly does: 'take' | 'try' | 'await' | 'release'
+  readonly does: Verb
   readonly mode: Mode
 }
 type Rules = Readonly<Record<string, Rule>>
@@ -51,8 +64,28 @@ const rwsem = (read: Mode) =>
 const COUNTER_RWSEM = rwsem(Mode.Recursive)
 const PERCPU_RWSEM = rwsem(Mode.Shared)
 
-/** A lock that lockdep can watch. */
-export type Watchable = (Mutex | Rwsem) & { readonly words: Words; readonly index: number }
+const COMPLETION = {
+  expect: { does: 'enter', mode: Mode.Shared },
+  complete: { does: 'leave', mode: Mode.Shared },
+  completeAll: { does: 'leave', mode: Mode.Shared },
+  wait: { does: 'wait', mode: Mode.Exclusive },
+  waitAsync: { does: 'waitAsync', mode: Mode.Exclusive },
+} as const satisfies { readonly [K in keyof Completion]?: Rule }
+
+const PERCPU_REF = {
+  tryGet: { does: 'enter', mode: Mode.Shared },
+  tryAcquire: { does: 'try', mode: Mode.Shared },
+  put: { does: 'leave', mode: Mode.Shared },
+  drain: { does: 'wait', mode: Mode.Exclusive },
+  drainAsync: { does: 'waitAsync', mode: Mode.Exclusive },
+} as const satisfies { readonly [K in keyof PercpuRef]?: Rule }
+
+/** A lock, or something else that is waited for, that lockdep can watch. */
+export type Watchable = (Mutex | Rwsem | Completion | PercpuRef) & {
+  readonly slot: Slot
+  readonly words: Words
+  readonly index: number
+}
 
 interface Watched {
   readonly lockdep: Lockdep
@@ -68,6 +101,9 @@ const watched = new WeakMap<object, Watched>()
  * Its methods throw, besides what they throw anyway, `EDEADLK` before they wait for what could
  * last for ever, and `EPERM` on a release by who does not hold it. Make it once for each thread.
  *
+ * Watch a `PercpuRef` only if references are put by the thread that got them. A `Completion` tells
+ * who will complete it from `expect()` on.
+ *
  * @param lockdep Null: lockdep is off; the lock itself comes back.
  * @param className Shared by all threads, and by all locks that obey one order.
  * @throws {HotplugError} `EDEADLK`: this thread holds the lock already, as another object.
@@ -80,8 +116,9 @@ export function withLockdep<T extends Watchable>(
   if (lockdep === null) return lock
   const byteOffset = lock.words.byteOffset + lock.index * 4
   const ownerMayRead = lock instanceof CounterRwsem
+  const isRegion = lock instanceof Completion || lock instanceof PercpuRef
   const memory = lock.words.buffer
-  const tracked = lockdep.track({ className, memory, byteOffset, ownerMayRead })
+  const tracked = lockdep.track({ className, memory, byteOffset, ownerMayRead, isRegion })
   lockdep.requireFree(tracked, withLockdep)
   const bare = (watched.get(lock)?.bare ?? lock) as T
   return watch(bare, { lockdep, bare, tracked })
@@ -119,7 +156,7 @@ export function assertHeld(lock: Watchable, how?: 'exclusive' | 'shared'): void 
 }
 
 function watch<T extends Watchable>(lock: T, known: Watched): T {
-  const methods = new Map<PropertyKey, AnyFunction>()
+  const methods = new Map<PropertyKey, Method>()
   for (const [name, rule] of Object.entries(rulesOf(lock))) {
     methods.set(name, methodOf(known, rule, Reflect.get(lock, name) as Method))
   }
@@ -137,35 +174,67 @@ function watch<T extends Watchable>(lock: T, known: Watched): T {
 
 function rulesOf(lock: Watchable): Rules {
   if (lock instanceof Mutex) return MUTEX
+  if (lock instanceof Completion) return COMPLETION
+  if (lock instanceof PercpuRef) return PERCPU_REF
   return lock instanceof CounterRwsem ? COUNTER_RWSEM : PERCPU_RWSEM
 }
 
 type Method = (...args: readonly unknown[]) => unknown
 
-function methodOf(known: Watched, rule: Rule, bare: Method): AnyFunction {
-  const { mode } = rule
-  const { tracked: lock, lockdep } = known
+/** The lock's method, with what lockdep is told around it. */
+function methodOf(known: Watched, rule: Rule, bare: Method): Method {
   const run = (args: readonly unknown[]): unknown => Reflect.apply(bare, known.bare, args)
-  const take = (...args: readonly unknown[]): unknown => {
+  const made = { ...takers(known, rule, run), ...regions(known, rule, run) }
+  return made[rule.does]
+}
+
+type Run = (args: readonly unknown[]) => unknown
+
+function takers({ lockdep, tracked: lock }: Watched, { does, mode }: Rule, run: Run) {
+  const take: Method = (...args) => {
     const taking = { lock, mode, place: placeOf(take) }
-    if (rule.does === 'take') lockdep.willWait(taking, null)
+    if (does === 'take') lockdep.willWait(taking, null)
     const result = run(args)
     if (result === null) return null
     return granted(lockdep, taking, result instanceof Held ? {} : null, result)
   }
-  const takeAsync = async (...args: readonly unknown[]): Promise<unknown> => {
+  const takeAsync: Method = async (...args) => {
     const taking = { lock, mode, place: placeOf(takeAsync) }
-    const operation = operationOf(args[0] as AcquireOptions | undefined)
+    const operation = operationOf(args)
     lockdep.willWait(taking, operation)
     return granted(lockdep, taking, operation, await run(args))
   }
-  const release = (...args: readonly unknown[]): unknown => {
+  const release: Method = (...args) => {
     const held = lockdep.willRelease(lock, mode === Mode.Exclusive, release)
     const result = run(args)
     lockdep.released(held)
     return result
   }
-  return { take, try: take, await: takeAsync, release }[rule.does]
+  return { take, try: take, await: takeAsync, release }
+}
+
+function regions({ lockdep, tracked: lock, bare }: Watched, { mode }: Rule, run: Run) {
+  const isMine = (args: readonly unknown[]) => args[0] === undefined || args[0] === bare.slot.token
+  const enter: Method = (...args) => {
+    const taking = { lock, mode, place: placeOf(enter) }
+    const result = run(args)
+    if (result !== false && isMine(args)) lockdep.acquired(taking, null)
+    return result
+  }
+  const leave: Method = (...args) => {
+    const result = run(args)
+    if (isMine(args)) lockdep.released(lockdep.ownTaking(lock))
+    return result
+  }
+  const wait: Method = (...args) => {
+    lockdep.willWait({ lock, mode, place: placeOf(wait) }, null)
+    return run(args)
+  }
+  const waitAsync: Method = async (...args) => {
+    lockdep.willWait({ lock, mode, place: placeOf(waitAsync) }, operationOf(args))
+    return run(args)
+  }
+  return { enter, leave, wait, waitAsync }
 }
 
 function granted(
@@ -183,6 +252,7 @@ function granted(
 }
 
 /** Operations that say nothing are each their own. */
-function operationOf(options: AcquireOptions | undefined): object {
+function operationOf(args: readonly unknown[]): object {
+  const options = args[0] as AcquireOptions | undefined
   return options?.operation ?? {}
 }

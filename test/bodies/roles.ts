@@ -5,15 +5,16 @@
  *     lock X, read X, write X     blocks until acquired
  *     try X                       a mutex; if it is not free, ends the script with 'busy'
  *     enter X                     becomes a user of X
- *     drain X                     waits until X has no user
+ *     drain X                     lets no more users in, and waits until X has none
  *     tell N, hear N              says that it got here; waits until another said so
  *
  * What a script holds at its end, or when it is complained about, is released in reverse.
  */
 import { HotplugError } from '../../src/lib/errors.ts'
-import { Held } from '../../src/locking/acquire.ts'
-import { Lockdep, LockdepMap } from '../../src/locking/lockdep.ts'
+import type { Held } from '../../src/locking/acquire.ts'
+import { Lockdep } from '../../src/locking/lockdep.ts'
 import { Mutex } from '../../src/locking/mutex.ts'
+import { PercpuRef } from '../../src/locking/percpu-ref.ts'
 import { PercpuRwsem } from '../../src/locking/percpu-rwsem.ts'
 import { Slots } from '../../src/locking/slots.ts'
 import { withLockdep } from '../../src/locking/with-lockdep.ts'
@@ -22,12 +23,13 @@ import { testOracle } from './locks.ts'
 const NR_SLOTS = 4
 const MUTEXES = ['deviceHotplugLock', 'deviceLock']
 const RWSEMS = ['cpus', 'mems']
-const REGIONS = ['file', 'grace']
+const REFS = ['file', 'grace']
 const NR_SIGNALS = 4
 
 const RWSEM_WORDS = PercpuRwsem.words(NR_SLOTS)
-const USERS = MUTEXES.length + RWSEMS.length * RWSEM_WORDS
-const SIGNALS = USERS + REGIONS.length
+const REF_WORDS = PercpuRef.words(NR_SLOTS)
+const FIRST_REF = MUTEXES.length + RWSEMS.length * RWSEM_WORDS
+const SIGNALS = FIRST_REF + REFS.length * REF_WORDS
 
 /** Words of each memory that roles share. */
 export const ROLE_WORDS = {
@@ -68,7 +70,7 @@ class Role {
   private readonly words: Int32Array
   private readonly mutexes: readonly Mutex[]
   private readonly rwsems: readonly PercpuRwsem[]
-  private readonly regions: readonly LockdepMap[]
+  private readonly refs: readonly PercpuRef[]
   private readonly held: Held[] = []
 
   constructor(data: RoleData) {
@@ -82,7 +84,10 @@ class Role {
       const at = MUTEXES.length + i * RWSEM_WORDS
       return withLockdep(new PercpuRwsem(slot, this.words, at, name), lockdep, name)
     })
-    this.regions = REGIONS.map(name => new LockdepMap(lockdep, name))
+    this.refs = REFS.map((name, i) => {
+      const ref = new PercpuRef(slot, this.words, FIRST_REF + i * REF_WORDS, name)
+      return withLockdep(ref, lockdep, name)
+    })
   }
 
   /** @returns Whether to go on. */
@@ -91,10 +96,10 @@ class Role {
     else if (verb === 'read') this.held.push(this.rwsem(name).acquireRead())
     else if (verb === 'write') this.held.push(this.rwsem(name).acquireWrite())
     else if (verb === 'try') return this.tryLock(name)
-    else if (verb === 'enter') this.enter(REGIONS.indexOf(name))
-    else if (verb === 'drain') this.drain(REGIONS.indexOf(name))
-    else if (verb === 'tell') this.set(SIGNALS + Number(name), 1)
-    else if (verb === 'hear') this.waitWhile(SIGNALS + Number(name), value => value === 0)
+    else if (verb === 'enter') this.held.push(this.ref(name).tryAcquire()!)
+    else if (verb === 'drain') this.drain(this.ref(name))
+    else if (verb === 'tell') this.tell(SIGNALS + Number(name))
+    else if (verb === 'hear') this.hear(SIGNALS + Number(name))
     else throw new Error(`a role cannot ${verb}`)
     return true
   }
@@ -117,32 +122,25 @@ class Role {
     return held !== null
   }
 
-  private enter(region: number): void {
-    const inside = this.regions[region]!.enter()
-    const at = USERS + region
-    Atomics.add(this.words, at, 1)
-    const leave = (): void => {
-      this.set(at, Atomics.load(this.words, at) - 1) // one user at a time in these scripts
-      inside.release()
+  private ref(name: string): PercpuRef {
+    return this.refs[REFS.indexOf(name)]!
+  }
+
+  private drain(ref: PercpuRef): void {
+    ref.kill()
+    try {
+      ref.drain()
+    } finally {
+      ref.revive()
     }
-    this.held.push(new Held(false, leave))
   }
 
-  private drain(region: number): void {
-    this.regions[region]!.willWait()
-    this.waitWhile(USERS + region, users => users > 0)
+  private tell(signal: number): void {
+    Atomics.store(this.words, signal, 1)
+    Atomics.notify(this.words, signal)
   }
 
-  private set(index: number, value: number): void {
-    Atomics.store(this.words, index, value)
-    Atomics.notify(this.words, index)
-  }
-
-  private waitWhile(index: number, isEarly: (value: number) => boolean): void {
-    for (;;) {
-      const value = Atomics.load(this.words, index)
-      if (!isEarly(value)) return
-      Atomics.wait(this.words, index, value)
-    }
+  private hear(signal: number): void {
+    while (Atomics.load(this.words, signal) === 0) Atomics.wait(this.words, signal, 0)
   }
 }

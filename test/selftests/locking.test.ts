@@ -11,7 +11,7 @@ import { LockdepGraph } from '../../src/locking/lockdep-graph.ts'
 import { Mutex } from '../../src/locking/mutex.ts'
 import { PercpuRwsem } from '../../src/locking/percpu-rwsem.ts'
 import { type Slot, Slots } from '../../src/locking/slots.ts'
-import { type Watchable, withLockdep } from '../../src/locking/with-lockdep.ts'
+import { withLockdep } from '../../src/locking/with-lockdep.ts'
 import { testOracle } from '../bodies/locks.ts'
 import { canDeadlock, type Order } from '../orders.ts'
 import { sharedWords } from '../thread.ts'
@@ -27,9 +27,11 @@ const WAYS: Readonly<Record<Kind, readonly string[]>> = {
   counter: ['W', 'r'],
 }
 
+type Lock = Mutex | PercpuRwsem | CounterRwsem
+
 /** One thread with one lock of each name. */
 class Bench {
-  private readonly locks: ReadonlyMap<string, Watchable>
+  private readonly locks: ReadonlyMap<string, Lock>
   private readonly slot: Slot
   private readonly lockdep: Lockdep
 
@@ -43,7 +45,7 @@ class Bench {
   }
 
   /** Watches a lock; as another object, if it is watched already. */
-  make(name: string, lock: Watchable = this.locks.get(name)!): Watchable {
+  make(name: string, lock: Lock = this.locks.get(name)!): Lock {
     return withLockdep(lock, this.lockdep, name)
   }
 
@@ -86,7 +88,7 @@ class Bench {
   }
 }
 
-function bare(slot: Slot, kind: Kind): Watchable {
+function bare(slot: Slot, kind: Kind): Lock {
   const { nrSlots } = slot.slots
   if (kind === 'mutex') return new Mutex(slot, sharedWords(Mutex.WORDS), 0)
   if (kind === 'rwsem') return new PercpuRwsem(slot, sharedWords(PercpuRwsem.words(nrSlots)), 0)
