@@ -3,6 +3,7 @@
  * section is empty everywhere, so that the figures are the lock's own.
  */
 import { Mutex as AsyncMutex } from 'async-mutex'
+import { CounterRwsem } from '../src/locking/counter-rwsem.ts'
 import { Mutex } from '../src/locking/mutex.ts'
 import { PercpuRwsem } from '../src/locking/percpu-rwsem.ts'
 import type { Rwsem } from '../src/locking/rwsem.ts'
@@ -35,6 +36,7 @@ export interface Subject {
 export const SUBJECTS: Readonly<Record<string, Subject>> = {
   'percpu-rwsem, read': { make: (shared, thread) => readPairs(percpuRwsem(shared, thread)) },
   'percpu-rwsem, write': { make: (shared, thread) => writePairs(percpuRwsem(shared, thread)) },
+  'counter-rwsem, read': { make: (shared, thread) => readPairs(counterRwsem(shared, thread)) },
   mutex: { make: (shared, thread) => mutexPairs(shared, thread) },
   'mutex, async': { isLocal: true, make: (shared, thread) => mutexAsyncPairs(shared, thread) },
   'Atomics.Mutex': {
@@ -64,6 +66,10 @@ function attach(shared: Shared, thread: number): Slot {
 
 function percpuRwsem(shared: Shared, thread: number): Rwsem {
   return new PercpuRwsem(attach(shared, thread), shared.words, 0)
+}
+
+function counterRwsem(shared: Shared, thread: number): Rwsem {
+  return new CounterRwsem(attach(shared, thread), shared.words, 0, { privateMutex: true })
 }
 
 function readPairs(rwsem: Rwsem): Pairs {

@@ -2,6 +2,7 @@
  * The locks that are tortured: how a thread makes each, and how it goes in as a writer or a reader.
  */
 import type { AcquireOptions, Held } from '../../src/locking/acquire.ts'
+import { CounterRwsem } from '../../src/locking/counter-rwsem.ts'
 import { Mutex } from '../../src/locking/mutex.ts'
 import { PercpuRwsem } from '../../src/locking/percpu-rwsem.ts'
 import type { Rwsem } from '../../src/locking/rwsem.ts'
@@ -45,6 +46,11 @@ export const FORMS: Readonly<Record<string, Form>> = {
     hasReaders: true,
     nrWords: nrSlots => PercpuRwsem.words(nrSlots),
     open: (slot, words) => openRwsem(new PercpuRwsem(slot, words, 0)),
+  },
+  'counter-rwsem': {
+    hasReaders: true,
+    nrWords: nrSlots => CounterRwsem.words(nrSlots),
+    open: (slot, words) => openRwsem(new CounterRwsem(slot, words, 0, { privateMutex: true })),
   },
 }
 
