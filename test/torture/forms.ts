@@ -4,6 +4,7 @@
 import type { AcquireOptions, Held } from '../../src/locking/acquire.ts'
 import { CounterRwsem } from '../../src/locking/counter-rwsem.ts'
 import { Mutex } from '../../src/locking/mutex.ts'
+import { PercpuRef } from '../../src/locking/percpu-ref.ts'
 import { PercpuRwsem } from '../../src/locking/percpu-rwsem.ts'
 import type { Rwsem } from '../../src/locking/rwsem.ts'
 import type { Recoverable, Slot } from '../../src/locking/slots.ts'
@@ -52,7 +53,15 @@ export const FORMS: Readonly<Record<string, Form>> = {
     nrWords: nrSlots => CounterRwsem.words(nrSlots),
     open: (slot, words) => openRwsem(new CounterRwsem(slot, words, 0, { privateMutex: true })),
   },
+  'percpu-ref': {
+    hasReaders: true,
+    nrWords: nrSlots => REF_AT + PercpuRef.words(nrSlots),
+    open: (slot, words) => openRef(new Mutex(slot, words, 0), new PercpuRef(slot, words, REF_AT)),
+  },
 }
+
+/** Behind the mutex that its killers take. */
+const REF_AT = 16
 
 /** No lock at all: what a run must find. */
 const NOTHING: Form = {
@@ -120,6 +129,25 @@ function openRwsem(rwsem: Rwsem & Recoverable): Opened {
     recoverables: [rwsem],
     write: turn => goIn(writing, turn, wasTold => turn.write(wasTold)),
     read: turn => goIn(reading, turn, () => turn.read()),
+  }
+}
+
+/** Whoever kills the reference and has seen it drained is alone. */
+function openRef(mutex: Mutex, ref: PercpuRef): Opened {
+  const killAndWrite = (turn: Turn, wasTold: boolean): void => {
+    ref.kill()
+    ref.drain()
+    turn.write(wasTold)
+    ref.revive()
+  }
+  return {
+    recoverables: [mutex, ref],
+    write: turn => goIn(mutexWays(mutex), turn, wasTold => killAndWrite(turn, wasTold)),
+    read: turn => {
+      if (!ref.tryGet()) return
+      turn.read()
+      ref.put()
+    },
   }
 }
 

@@ -1,0 +1,15 @@
+import type { Words } from '#atomics'
+import { Slot, Slots } from '../../src/locking/slots.ts'
+
+/** Fills a model's view of `Slots.words(n)` words with `n` living threads, thread i in slot i. */
+export function aliveThreads(words: Words): void {
+  const slots = new Slots(words)
+  for (let index = 0; index < slots.nrSlots; index++) {
+    slots.attach({ tid: index + 1, start: 1, exists: () => true })
+  }
+}
+
+/** The slot of a model's thread `id`, attached by `aliveThreads`. */
+export function slotOf(words: Words, id: number): Slot {
+  return new Slot(new Slots(words), id, 0)
+}
