@@ -1,68 +1,288 @@
 /*
- * Automata learned from source (stub: the signatures stand, the rest follows).
+ * Automata learned from source.
+ *
+ * A node is a moment of a thread: what it stands before, and its own state. Its edges are the
+ * results that its operation was found to have. A new edge is followed by running the body along
+ * the results that first led to the node, and the new one (capture.ts). If the moment that this
+ * leads to is known, the edge ends there: the two histories are merged.
+ *
+ * With identity `frames` moments are one if the thread's stack, variables and what can be reached
+ * from them are equal (canon.ts), which is sound as far as state can be seen; audit.ts runs merged
+ * histories again to find what cannot. With `history` nothing is ever merged.
  */
-import type { Program } from '../program.ts'
+import { Kind, type Program, Refusal, type Site } from '../program.ts'
+import { type Audited, type AuditOptions, auditMerges } from './audit.ts'
+import { nrNumbers } from './canon.ts'
+import { type Body, Capture, type Identity, type Moment, type Step } from './capture.ts'
+import { installGuards } from './guards.ts'
+import type { LearnView } from './shared.ts'
 
-/** A stretch of the model's words, handed to bodies as one Int32Array. All lie in one buffer. */
-export interface LearnView {
-  /** Its first word's number. */
-  readonly start: number
-  /** Words. */
-  readonly length: number
-}
-
-/** What a body is given beside its views. The same two functions in every run of a thread. */
-export interface LearnFace {
-  /** Says where the thread is from now on. No step. */
-  readonly cs: (label: string) => void
-  /** A step of `Kind.AwaitDeath`. */
-  readonly awaitDeath: () => number
-}
+const PATH_MAX = 10_000
 
 /** What to learn. */
 export interface LearnSpec {
   /** Words of shared memory. */
   readonly nrWords: number
+  /** The arrays that bodies are handed. */
   readonly views: readonly LearnView[]
   /**
-   * By thread: runs its body once, from the start. Called about once an edge; must make everything
-   * that the body may change anew, and call the body directly, without a callback in between.
+   * By thread: runs its body once, from the start, in a direct call. Called about once an edge,
+   * so whatever the body may change must be made anew; what it is handed must be the same.
    */
-  readonly bodies: readonly ((views: readonly Int32Array[], face: LearnFace) => void)[]
+  readonly bodies: readonly Body[]
   /**
    * When two moments of a thread are one: `frames` if its stack and variables are equal (needs
    * code loaded through `hotplug/check/register`), `history` if its results so far are.
    */
-  readonly identity: 'frames' | 'history'
+  readonly identity: Identity
 }
 
-/** What an audit did. */
-export interface Audited {
-  /** Histories that led to a moment known from another one. */
-  readonly merged: number
-  /** Continuations that were run again. */
-  readonly runs: number
-}
-
-/** The automata of a model's threads, learned as they are asked for. */
-export interface Automaton extends Program {
-  /** How often a body was run. */
-  readonly codeRuns: number
-  /**
-   * Runs every history again that was merged into a known moment, along random known
-   * continuations, which must meet the same operations.
-   *
-   * @throws {Refusal} they do not: names the place and both histories.
-   */
-  audit(options: { readonly rounds: number; readonly seed: number }): Audited
+/** A history that was merged: `result` at `from` led to `node`, which was known. */
+export interface Merge {
+  readonly from: number
+  readonly result: number
+  readonly node: number
 }
 
 /**
  * Learns the roots; everything else when `next()` asks for it.
  *
- * Install nothing before: views are made, and what a body can see of clocks, timers and the real
- * Atomics is guarded, during each run of a body only.
- *
  * @throws {Refusal} a body did something that cannot be captured before its first operation.
  */
-export declare function learn(spec: LearnSpec): Automaton
+export function learn(spec: LearnSpec): Automaton {
+  return new Automaton(spec)
+}
+
+/** The automata of a model's threads, learned as they are asked for. */
+export class Automaton implements Program {
+  readonly nrThreads: number
+  readonly nrWords: number
+  readonly roots: readonly number[]
+  readonly labels: string[] = ['']
+  readonly merges: Merge[] = []
+  nrNodes = 0
+  nrEdges = 0
+  /** How often a body was run. */
+  codeRuns = 0
+  kind = new Int32Array(64)
+  word = new Int32Array(64)
+  a = new Int32Array(64)
+  b = new Int32Array(64)
+  label = new Int32Array(64)
+  thread = new Int32Array(64)
+  private parent = new Int32Array(64)
+  private via = new Int32Array(64)
+  /** The first two edges of each node; the rest are in `more`. */
+  private result0 = new Int32Array(64)
+  private to0 = new Int32Array(64)
+  private result1 = new Int32Array(64)
+  private to1 = new Int32Array(64)
+  private readonly more = new Map<number, Map<number, number>>()
+  private readonly moments: Moment[] = []
+  private readonly keys = new Map<string, number>()
+  private readonly bodies: readonly Body[]
+  private readonly capture: Capture
+  private readonly identity: Identity
+
+  constructor({ nrWords, views, bodies, identity }: LearnSpec) {
+    installGuards()
+    this.nrWords = nrWords
+    this.nrThreads = bodies.length
+    this.bodies = bodies
+    this.identity = identity
+    this.capture = new Capture(nrWords, views, identity)
+    this.roots = bodies.map((_, thread) => this.discover(thread, -1, 0))
+  }
+
+  known(node: number, result: number): number {
+    const to0 = this.to0[node] as number
+    if (to0 >= 0 && this.result0[node] === result) return to0
+    const to1 = this.to1[node] as number
+    if (to1 >= 0 && this.result1[node] === result) return to1
+    return this.more.size === 0 ? -1 : (this.more.get(node)?.get(result) ?? -1)
+  }
+
+  next(node: number, result: number): number {
+    const known = this.known(node, result)
+    if (known >= 0) return known
+    const to = this.discover(this.thread[node] as number, node, result)
+    this.connect(node, result, to)
+    return to
+  }
+
+  stores(node: number): readonly number[] {
+    return this.moment(node).stores
+  }
+
+  reads(node: number): readonly number[] {
+    return this.moment(node).reads
+  }
+
+  sites(node: number): readonly Site[] {
+    return this.moment(node).sites
+  }
+
+  error(node: number): string {
+    return this.moment(node).error
+  }
+
+  /**
+   * Runs every history again that led to a node: those that were merged, along random known
+   * continuations, must meet the same operations; no module may be changed by it.
+   *
+   * @throws {Refusal} they do not: names the place and both histories.
+   */
+  audit(options: AuditOptions): Audited {
+    return auditMerges(this, options)
+  }
+
+  /** The known edges of a node: result and where it leads. */
+  edges(node: number): [number, number][] {
+    const edges: [number, number][] = []
+    const [to0, to1] = [this.to0[node] as number, this.to1[node] as number]
+    if (to0 >= 0) edges.push([this.result0[node] as number, to0])
+    if (to1 >= 0) edges.push([this.result1[node] as number, to1])
+    return edges.concat([...(this.more.get(node) ?? [])])
+  }
+
+  /** The first operations that led to a node, and what each resulted in. */
+  pathTo(node: number): Step[] {
+    const path: Step[] = []
+    for (let at = node; (this.parent[at] as number) >= 0; at = this.parent[at] as number) {
+      path.push(this.stepAt(this.parent[at] as number, this.via[at] as number))
+    }
+    return path.reverse()
+  }
+
+  /** A node's operation with a result. */
+  stepAt(node: number, result: number): Step {
+    const kind = this.kind[node] as number
+    return { kind, word: this.word[node]!, a: this.a[node]!, b: this.b[node]!, result }
+  }
+
+  /**
+   * Runs a thread along a path and compares where it comes to with a node.
+   *
+   * @returns What differs, for people; null if it is the same.
+   * @throws {Refusal} it did not even follow the path.
+   */
+  difference(node: number, path: readonly Step[]): string | null {
+    const { moment } = this.run(this.thread[node] as number, path)
+    return differenceOf(this.moment(node), moment)
+  }
+
+  private moment(node: number): Moment {
+    return this.moments[node] as Moment
+  }
+
+  private discover(thread: number, from: number, result: number): number {
+    const path = from < 0 ? [] : [...this.pathTo(from), this.stepAt(from, result)]
+    if (path.length > PATH_MAX) {
+      const what = `the body never ends: more than ${PATH_MAX} operations that lead to new states`
+      throw new Refusal(what, this.sites(from)[0] ?? null)
+    }
+    const numbers = nrNumbers()
+    const { moment, key } = this.run(thread, path)
+    if (from < 0 || nrNumbers() > numbers) this.assertRepeatable(thread, path, moment)
+    const known = this.identity === 'history' ? undefined : this.keys.get(key)
+    if (known !== undefined) {
+      this.merges.push({ from, result, node: known })
+      return known
+    }
+    const node = this.add(thread, from, result, moment)
+    if (this.identity === 'frames') this.keys.set(key, node)
+    return node
+  }
+
+  private run(thread: number, path: readonly Step[]): { moment: Moment; key: string } {
+    this.codeRuns++
+    const moment = this.capture.run(this.bodies[thread]!, path)
+    const { kind, word, a, b, label, stores, reads, error, state } = moment
+    const key = `${thread}|${kind},${word},${a},${b}|${label}|${stores}|${reads}|${error}|`
+    return { moment, key: key + state.join('|') }
+  }
+
+  /** What is new in this process, or made anew in each run, shows when the run is repeated. */
+  private assertRepeatable(thread: number, path: readonly Step[], first: Moment): void {
+    const { moment } = this.run(thread, path)
+    const difference = differenceOf(first, moment)
+    if (difference === null) return
+    const what = 'the body is not the same in every run: after the same results'
+    throw new Refusal(`${what} ${difference}`, first.sites[0] ?? null)
+  }
+
+  private add(thread: number, parent: number, via: number, moment: Moment): number {
+    if (this.nrNodes === this.kind.length) this.grow()
+    const node = this.nrNodes++
+    this.kind[node] = moment.kind
+    this.word[node] = moment.word
+    this.a[node] = moment.a
+    this.b[node] = moment.b
+    this.label[node] = this.labelIndex(moment.label)
+    this.thread[node] = thread
+    this.parent[node] = parent
+    this.via[node] = via
+    this.to0[node] = -1
+    this.to1[node] = -1
+    this.moments[node] = moment
+    return node
+  }
+
+  private labelIndex(label: string): number {
+    const known = this.labels.indexOf(label)
+    return known < 0 ? this.labels.push(label) - 1 : known
+  }
+
+  private connect(node: number, result: number, to: number): void {
+    this.nrEdges++
+    if (this.to0[node] === -1) {
+      this.result0[node] = result
+      this.to0[node] = to
+    } else if (this.to1[node] === -1) {
+      this.result1[node] = result
+      this.to1[node] = to
+    } else {
+      const more = this.more.get(node) ?? new Map<number, number>()
+      this.more.set(node, more.set(result, to))
+    }
+  }
+
+  private grow(): void {
+    const wider = (array: Int32Array): Int32Array<ArrayBuffer> => {
+      const next = new Int32Array(2 * array.length)
+      next.set(array)
+      return next
+    }
+    this.kind = wider(this.kind)
+    this.word = wider(this.word)
+    this.a = wider(this.a)
+    this.b = wider(this.b)
+    this.label = wider(this.label)
+    this.thread = wider(this.thread)
+    this.parent = wider(this.parent)
+    this.via = wider(this.via)
+    this.result0 = wider(this.result0)
+    this.to0 = wider(this.to0)
+    this.result1 = wider(this.result1)
+    this.to1 = wider(this.to1)
+  }
+}
+
+/** What tells two moments apart that should be one; null if nothing does. */
+function differenceOf(known: Moment, met: Moment): string | null {
+  const names = Object.keys(Kind)
+  const text = ({ kind, word, a, b }: Moment): string =>
+    `${names[kind]} of word ${word} (${a}, ${b})`
+  if (text(known) !== text(met)) return `it came to ${text(known)} once, then to ${text(met)}`
+  if (known.label !== met.label) return `its label was '${known.label}' once, then '${met.label}'`
+  if (known.error !== met.error) return `it threw '${known.error}' once, then '${met.error}'`
+  const at = known.state.findIndex((piece, i) => piece !== met.state[i])
+  if (at < 0 && known.state.length === met.state.length) return null
+  const name = known.state[at - 1]
+  if (name === undefined || name === '') return 'it stood at different places'
+  return `\`${name}\` was ${short(known.state[at])} once, then ${short(met.state[at])}`
+}
+
+function short(text: string | undefined): string {
+  return text === undefined || text.length <= 60 ? `${text}` : `${text.slice(0, 60)}…`
+}

@@ -6,7 +6,7 @@
  * on shared memory results in: the capture feeds back what was recorded, a replay on real threads
  * waits for the thread's turn. Memory that is not shared is nobody's business.
  */
-import { Kind, NOTIFY_ALL, Woke } from '../program.ts'
+import { Kind, NOTIFY_ALL } from '../program.ts'
 
 /** Answers operations. */
 export interface Driver {
@@ -49,11 +49,6 @@ const real = {
 } as const
 
 const WOKEN = ['ok', 'not-equal', 'timed-out'] as const
-
-/** What ended a sleep, as JavaScript says it. */
-export function wokenText(woke: number): 'ok' | 'not-equal' | 'timed-out' {
-  return WOKEN[woke] as 'ok' | 'not-equal' | 'timed-out'
-}
 
 /**
  * Does an operation for real, whatever driver is installed. `Kind.Wait` sleeps until notified.
@@ -98,4 +93,87 @@ export function perform(
     default:
       throw new RangeError(`perform: ${kind} is no operation on memory`)
   }
+}
+
+/**
+ * One operation of the running code: answered by the driver, or done for real if there is none or
+ * the memory is not shared.
+ */
+export function operate(
+  kind: Kind,
+  words: Int32Array,
+  index: number,
+  a: number,
+  b: number,
+): number {
+  if (driver === null) return perform(kind, words, index, a, b)
+  if (!(words instanceof Int32Array)) driver.refuse('an operation on something but an Int32Array')
+  else if (words.buffer instanceof SharedArrayBuffer) {
+    return driver.operate(kind, words, index, a | 0, b | 0)
+  }
+  return perform(kind, words, index, a, b)
+}
+
+/** As the seam's `wait`. */
+export function wait(
+  words: Int32Array,
+  index: number,
+  value: number,
+  timeoutMs?: number,
+): 'ok' | 'not-equal' | 'timed-out' {
+  if (driver === null) return real.wait(words, index, value, timeoutMs)
+  const finite = timeoutMs !== undefined && Number(timeoutMs) < Infinity
+  return WOKEN[operate(Kind.Wait, words, index, value, finite ? 1 : 0) as 0 | 1 | 2]
+}
+
+/** As the seam's `notify`. */
+export function notify(words: Int32Array, index: number, count?: number): number {
+  if (driver === null) return real.notify(words, index, count)
+  const nr =
+    count === undefined ? NOTIFY_ALL : Math.min(Math.max(Math.trunc(count) || 0, 0), NOTIFY_ALL)
+  return operate(Kind.Notify, words, index, nr, 0)
+}
+
+/** As `Atomics.waitAsync`; under a driver refused. */
+export const waitAsync: typeof Atomics.waitAsync = (...args: unknown[]) => {
+  driver?.refuse('Atomics.waitAsync, which the checker does not know: use the blocking form')
+  return Reflect.apply(real.waitAsync, Atomics, args)
+}
+
+/** Makes the global `Atomics` ask the driver, once and for all. */
+export function installAtomics(): void {
+  if (Atomics.load !== real.load) return
+  const binary = {
+    add: Kind.Add,
+    sub: Kind.Sub,
+    and: Kind.And,
+    or: Kind.Or,
+    xor: Kind.Xor,
+    exchange: Kind.Exchange,
+  }
+  for (const [name, kind] of Object.entries(binary)) {
+    replace(name, (words: Int32Array, index: number, a: number) =>
+      operate(kind, words, index, a, 0),
+    )
+  }
+  replace('load', (words: Int32Array, index: number) => operate(Kind.Load, words, index, 0, 0))
+  replace('store', (words: Int32Array, index: number, a: number) => {
+    operate(Kind.Store, words, index, a, 0)
+    return Math.trunc(a) || 0
+  })
+  replace('compareExchange', (words: Int32Array, index: number, a: number, b: number) =>
+    operate(Kind.CompareExchange, words, index, a, b),
+  )
+  replace('wait', wait)
+  replace('notify', notify)
+  replace('waitAsync', waitAsync)
+}
+
+function replace(name: string, asked: (...args: never[]) => unknown): void {
+  const original: unknown = Reflect.get(Atomics, name)
+  const value = {
+    [name]: (...args: never[]) =>
+      driver === null ? Reflect.apply(original as typeof asked, Atomics, args) : asked(...args),
+  }[name]
+  Object.defineProperty(Atomics, name, { value, writable: true, configurable: true })
 }

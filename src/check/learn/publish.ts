@@ -10,9 +10,9 @@
  * `$t…` name held values, `$c…` how a `finally` was come to, `$i…` positions of loops.
  */
 import type { AnyNode, CallExpression, Function as FunctionNode, NewExpression } from 'acorn'
-import type { Owner, Scope, Variable } from './scope.ts'
+import type { Owner, Scope } from './scope.ts'
+import type { Source } from './source.ts'
 import type { Insertion } from './splice.ts'
-import type { Source } from './transform.ts'
 import {
   children,
   containsCall,
@@ -27,28 +27,7 @@ import {
   nameText,
   present,
 } from './tree.ts'
-
-/** A function that publishes its calls. */
-interface Frame {
-  readonly owner: Owner
-  /** Whether `this` may not be touched at first. */
-  readonly derived: boolean
-  /** Variables to declare. */
-  readonly names: string[]
-  used: boolean
-}
-
-/** Where the walk is. */
-interface Place {
-  readonly scope: Scope
-  /** Null where calls are not published: outside functions, in parameters, fields, async code. */
-  readonly frame: Frame | null
-  /** Expressions for values that are held meanwhile. */
-  readonly held: readonly string[]
-  /** Of each `try` around with a `finally`: the variable that says how it was left. */
-  readonly leaving: readonly string[]
-  readonly loops: readonly AnyNode[]
-}
+import { type Frame, type Place, refusalOf, valuesAt } from './values.ts'
 
 type ClassNode = AnyNode & { type: 'ClassDeclaration' | 'ClassExpression' }
 type ForEachNode = AnyNode & { type: 'ForOfStatement' | 'ForInStatement' }
@@ -75,11 +54,11 @@ class Walk {
     for (const run of this.later) run()
   }
 
-  each(node: AnyNode, place: Place): void {
+  each(node: AnyNode, place: Place) {
     for (const child of children(node)) this.visit(child, node, place)
   }
 
-  private visit(node: AnyNode, parent: AnyNode, outer: Place): void {
+  private visit(node: AnyNode, parent: AnyNode, outer: Place) {
     const scope = this.source.scopes.scopes.get(node)
     const place = scope === undefined || scope === outer.scope ? outer : { ...outer, scope }
     if (isFunction(node)) return this.visitFunction(node, parent, place)
@@ -101,7 +80,7 @@ class Walk {
   }
 
   /** What matters in functions that publish only. */
-  private visitPublished(node: AnyNode, place: Place & { frame: Frame }): void {
+  private visitPublished(node: AnyNode, place: Place & { frame: Frame }) {
     if (isLoop(node)) return this.visitLoop(node, place)
     switch (node.type) {
       case 'CallExpression':
@@ -142,7 +121,7 @@ class Walk {
     parent: AnyNode,
     place: Place,
     derived = false,
-  ): void {
+  ) {
     const owner = this.ownerOf(node)
     const method = isMethod(parent) && 'value' in parent && parent.value === node
     const value = node.type !== 'FunctionDeclaration' && !method && owner.parent !== null
@@ -154,7 +133,7 @@ class Walk {
     if (value) this.insert(node.end, `,${this.capturesOf(owner)})`)
   }
 
-  private visitBody(node: AnyNode & FunctionNode, place: Place): void {
+  private visitBody(node: AnyNode & FunctionNode, place: Place) {
     const { body } = node
     if (body.type === 'BlockStatement') {
       const directives = body.body.filter(statement => 'directive' in statement)
@@ -177,32 +156,14 @@ class Walk {
   private entry(slot: Insertion, frame: Frame | null, before: string, after: string): void {
     if (frame === null) return
     this.later.push(() => {
-      const hidden = this.hiddenState(frame.owner)
+      const hidden = refusalOf(frame.owner, this.source)
       if (!frame.used && frame.names.length === 0 && hidden === null) return
       const names = frame.names.length === 0 ? '' : `let ${frame.names};`
       slot.text = `${before}const $d=${hidden ?? '$hotplug.n'};${names}${after}`
     })
   }
 
-  private hiddenState(owner: Owner): string | null {
-    for (const variable of owner.globals) {
-      const { name, kind, init, assignedInFunction } = variable
-      const weak =
-        init?.type === 'NewExpression' &&
-        init.callee.type === 'Identifier' &&
-        /^Weak(Map|Set)$/.test(init.callee.name)
-      if (!weak && !(assignedInFunction && (kind === 'var' || kind === 'lexical'))) continue
-      const line = this.source.lineOf(firstMention(owner, variable, this.source))
-      const why = weak
-        ? `\`${name}\` is a ${this.source.code.slice(init.callee.start, init.callee.end)} of the module, which the checker cannot look into`
-        : `\`${name}\` is a variable of the module, which the checker cannot put back`
-      const what = `${why}: keep it in an object that the body makes`
-      return `$hotplug.hidden($hotplugSites,${this.source.refusals.push([line, what]) - 1})`
-    }
-    return null
-  }
-
-  private visitClass(node: ClassNode, parent: AnyNode, place: Place): void {
+  private visitClass(node: ClassNode, parent: AnyNode, place: Place) {
     const owner = this.ownerOf(node)
     const nested = owner.parent !== null
     const value = nested && node.type === 'ClassExpression'
@@ -224,7 +185,7 @@ class Walk {
     }
   }
 
-  private visitField(node: AnyNode & { type: 'PropertyDefinition' }, place: Place): void {
+  private visitField(node: AnyNode & { type: 'PropertyDefinition' }, place: Place) {
     if (node.computed) this.visit(node.key, node, place)
     if (node.value == null) return
     const bare = { held: [], leaving: [], loops: [], frame: null }
@@ -246,7 +207,7 @@ class Walk {
     node: AnyNode & { type: 'BlockStatement' },
     place: Place,
     start = node.start + 1,
-  ): void {
+  ) {
     if (place.scope.owner !== null) {
       for (const statement of node.body) {
         if (statement.type !== 'FunctionDeclaration' || statement.id == null) continue
@@ -258,7 +219,7 @@ class Walk {
     this.each(node, place)
   }
 
-  private visitObject(node: AnyNode & { type: 'ObjectExpression' }, place: Place): void {
+  private visitObject(node: AnyNode & { type: 'ObjectExpression' }, place: Place) {
     const methods = place.scope.owner === null ? [] : node.properties.filter(isNamedMethod)
     if (methods.length > 0) this.insert(node.start, '$hotplug.methods($hotplugSites,')
     const operands = node.properties.flatMap((property): AnyNode[] => {
@@ -295,7 +256,7 @@ class Walk {
 
   // Calls, and values held across them
 
-  private visitCall(node: (CallExpression | NewExpression) & AnyNode, place: Place): void {
+  private visitCall(node: (CallExpression | NewExpression) & AnyNode, place: Place) {
     const { callee } = node
     const member = callee.type === 'MemberExpression'
     const function_: AnyNode[] = member
@@ -310,7 +271,7 @@ class Walk {
     const call = this.source.call(node)
     const slot = this.insertArgument(node)
     this.later.push(() => {
-      const values = this.valuesAt(node, place, frame)
+      const values = valuesAt(node, place, frame)
       const names = values.map(([name]) => name)
       Object.assign(this.source.calls[call] as object, { names })
       const list = values.map(([, value]) => value)
@@ -335,7 +296,7 @@ class Walk {
     whole: AnyNode,
     place: Place,
     more: readonly string[] = [],
-  ): void {
+  ) {
     let { held } = place
     for (const [i, operand] of operands.entries()) {
       const across = place.frame !== null && operands.slice(i + 1).some(containsCall)
@@ -370,7 +331,7 @@ class Walk {
   private visitAssignment(
     node: AnyNode & { type: 'AssignmentExpression' },
     place: Place & { frame: Frame },
-  ): void {
+  ) {
     const { left, right, operator } = node
     const reads = operator !== '=' && !/^(&&|\|\||\?\?)=$/.test(operator)
     if (left.type === 'Identifier') {
@@ -385,7 +346,7 @@ class Walk {
     this.visitOperands([...parts, right], node, place, more)
   }
 
-  private visitSwitch(node: AnyNode & { type: 'SwitchStatement' }, place: Place): void {
+  private visitSwitch(node: AnyNode & { type: 'SwitchStatement' }, place: Place) {
     const tests = node.cases.flatMap(({ test }) => (test == null ? [] : [test as AnyNode]))
     this.visitOperands([node.discriminant, ...tests], node, place)
     for (const { consequent } of node.cases) {
@@ -395,7 +356,7 @@ class Walk {
 
   // Statements
 
-  private visitLoop(node: AnyNode, outer: Place & { frame: Frame }): void {
+  private visitLoop(node: AnyNode, outer: Place & { frame: Frame }) {
     const place = { ...outer, loops: [...outer.loops, node] }
     if (node.type === 'ForOfStatement' || node.type === 'ForInStatement') {
       return this.visitForEach(node, place)
@@ -406,14 +367,14 @@ class Walk {
     }
   }
 
-  private visitLoopBody(body: Statement, loop: AnyNode, place: Place, head: string): void {
+  private visitLoopBody(body: Statement, loop: AnyNode, place: Place, head: string) {
     const block = body.type === 'BlockStatement'
     this.insert(body.start + (block ? 1 : 0), `${block ? '' : '{'}${head}$hotplug.tick();`)
     this.visit(body, loop, place)
     if (!block) this.insert(body.end, '}')
   }
 
-  private visitForEach(node: ForEachNode, place: Place & { frame: Frame }): void {
+  private visitForEach(node: ForEachNode, place: Place & { frame: Frame }) {
     const counter = this.name(place, '$i')
     const name = this.hold(node.right, node, place)
     const over = name?.startsWith('$t') ? `${name}=` : ''
@@ -425,7 +386,7 @@ class Walk {
     this.visitLoopBody(node.body, node, { ...place, held }, `${counter}++;`)
   }
 
-  private visitTry(node: AnyNode & { type: 'TryStatement' }, place: Place): void {
+  private visitTry(node: AnyNode & { type: 'TryStatement' }, place: Place) {
     const { block, handler, finalizer } = node
     if (finalizer == null) return this.each(node, place)
     const how = this.name(place, '$c')
@@ -442,7 +403,7 @@ class Walk {
     this.visit(finalizer, node, { ...place, held: [...place.held, how] })
   }
 
-  private visitReturn(node: AnyNode & { type: 'ReturnStatement' }, place: Place): void {
+  private visitReturn(node: AnyNode & { type: 'ReturnStatement' }, place: Place) {
     const { argument } = node
     if (place.leaving.length === 0) return this.each(node, place)
     if (argument == null) return this.note(node, place.leaving, '["return"]')
@@ -452,34 +413,10 @@ class Walk {
   }
 
   /** Sets the variables before a statement. */
-  private note(node: AnyNode, names: readonly string[], value: string): void {
+  private note(node: AnyNode, names: readonly string[], value: string) {
     if (names.length === 0) return
     this.insert(node.start, `{${names.join('=')}=${value};`)
     this.insert(node.end, '}')
-  }
-
-  // What a call publishes
-
-  /** Names and expressions. */
-  private valuesAt(node: AnyNode, place: Place, frame: Frame): [string, string][] {
-    const values: [string, string][] = []
-    const seen = new Set<string>()
-    let scope: Scope | null = place.scope
-    for (; scope !== null && scope.owner === frame.owner; scope = scope.parent) {
-      for (const variable of scope.variables.values()) {
-        if (variable.kind === 'self' || seen.has(variable.name)) continue
-        seen.add(variable.name)
-        if (variable.kind === 'lexical' && variable.from > node.start) continue
-        if (!isLive(variable, node, place.loops)) continue
-        values.push([variable.name, valueText(variable, frame)])
-      }
-    }
-    for (const variable of frame.owner.captures) {
-      const { name } = variable
-      if (!seen.has(name)) values.push([name, `$hotplug.value(()=>${name})`])
-    }
-    for (const name of place.held) values.push([name, name])
-    return values
   }
 
   private name(place: Place, prefix: string): string {
@@ -498,29 +435,7 @@ class Walk {
   }
 }
 
-function isLive(variable: Variable, call: AnyNode, loops: readonly AnyNode[]): boolean {
-  const { captured, mentions, scope } = variable
-  if (captured || mentions.some(mention => mention >= call.end)) return true
-  return loops.some(loop => {
-    const repeats = loop.start >= scope.node.start && loop.end <= scope.node.end
-    return repeats && mentions.some(mention => mention >= loop.start && mention < loop.end)
-  })
-}
-
-function valueText({ name, scope }: Variable, frame: Frame): string {
-  const early = scope.node.type === 'SwitchStatement' || (name === 'this' && frame.derived)
-  return early ? `$hotplug.value(()=>${name})` : name
-}
-
 /** Without its parentheses. */
 function bare(node: AnyNode): AnyNode {
   return node.type === 'ParenthesizedExpression' ? bare(node.expression) : node
-}
-
-function firstMention(owner: Owner, variable: Variable, source: Source): number {
-  for (const [node, meaning] of source.scopes.meaning) {
-    const inside = node.start >= owner.node.start && node.end <= owner.node.end
-    if (meaning === variable && inside) return node.start
-  }
-  return owner.node.start
 }

@@ -110,7 +110,13 @@ class Analysis implements Scopes {
 
   private openOwner(node: AnyNode, scope: Scope, kind: Owner['kind']): Scope {
     const parent = scope.owner
-    const owner = { node, parent, kind, captures: new Set<Variable>(), globals: new Set<Variable>() }
+    const owner = {
+      node,
+      parent,
+      kind,
+      captures: new Set<Variable>(),
+      globals: new Set<Variable>(),
+    }
     this.owners.set(node, owner)
     return this.openScope(node, scope, owner)
   }
@@ -157,7 +163,8 @@ class Analysis implements Scopes {
       target = target.parent
     }
     const head = scope.node.type === 'ForOfStatement' || scope.node.type === 'ForInStatement'
-    const from = head && 'left' in scope.node && scope.node.left === node ? scope.node.body.start : 0
+    const from =
+      head && 'left' in scope.node && scope.node.left === node ? scope.node.body.start : 0
     for (const declarator of node.declarations) {
       const init = declarator.id.type === 'Identifier' ? (declarator.init ?? null) : null
       for (const { name } of namesOf(declarator.id)) {
@@ -196,6 +203,7 @@ class Analysis implements Scopes {
     const variable = find(name, scope)
     if (variable === null) return
     this.meaning.set(node, variable)
+    if (variable.kind === 'self') return // a function's or class's own name says nothing new
     const home = variable.scope.owner
     if (home === scope.owner) variable.mentions.push(node.start)
     else if (home === null) scope.owner?.globals.add(variable)

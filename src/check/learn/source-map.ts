@@ -3,6 +3,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
+import { isAbsolute, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /** The lines that a module's lines were compiled from. */
@@ -21,6 +22,13 @@ export function originOf(source: string, url: string): Origin {
 /** A file's path, or its URL if it is no file. */
 export function pathOf(url: string): string {
   return url.startsWith('file:') ? fileURLToPath(url) : url
+}
+
+/** A path as people want to read it: from the working directory on, if it is below. */
+export function displayPath(file: string): string {
+  if (!isAbsolute(file)) return file
+  const short = relative(process.cwd(), file)
+  return short.startsWith('..') ? file : short
 }
 
 function mapped(source: string, url: string): Origin | null {

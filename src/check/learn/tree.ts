@@ -3,8 +3,8 @@
  */
 import type {
   AnyNode,
-  Function as FunctionNode,
   FunctionExpression,
+  Function as FunctionNode,
   Identifier,
   Pattern,
   Property,
@@ -48,7 +48,9 @@ export function namesOf(pattern: Pattern): Identifier[] {
 }
 
 function isNode(value: unknown): value is AnyNode {
-  return typeof value === 'object' && value !== null && typeof Reflect.get(value, 'type') === 'string'
+  return (
+    typeof value === 'object' && value !== null && typeof Reflect.get(value, 'type') === 'string'
+  )
 }
 
 /** Whether evaluating it may call something. */

@@ -1,0 +1,147 @@
+/*
+ * The engine's stack: where an operation really stands.
+ *
+ * Published frames are believed only if the engine's own stack consists of exactly these calls.
+ * Whatever else can lead to an operation (a callback of a built-in function, a getter, code that
+ * was not transformed) has state of its own that nobody published.
+ */
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { Refusal, type Site } from '../program.ts'
+import { type Frames, frames, type ModuleTable } from './frames.ts'
+import type { SiteRow } from './source.ts'
+import { displayPath, type Origin, originOf } from './source-map.ts'
+
+const DEPTH_MAX = 256
+const CHECK_FOLDER = new URL('../', import.meta.url).href
+const NOT_MACHINERY = /\.(test|check)\.js$|\/fixtures\//
+
+/** Whether a script belongs to the checker: its frames are not the body's. */
+export function isMachinery(script: string | null | undefined): boolean {
+  return script?.startsWith(CHECK_FOLDER) === true && !NOT_MACHINERY.test(script)
+}
+
+/** The engine's stack, innermost call first. */
+export function callSites(): NodeJS.CallSite[] {
+  const { prepareStackTrace, stackTraceLimit } = Error
+  Error.prepareStackTrace = (_, sites) => sites
+  Error.stackTraceLimit = DEPTH_MAX
+  const sites = new Error().stack as unknown as NodeJS.CallSite[]
+  Error.prepareStackTrace = prepareStackTrace
+  Error.stackTraceLimit = stackTraceLimit
+  return sites
+}
+
+/**
+ * Assures that the published frames are the stack.
+ *
+ * @throws {Refusal} they are not: says what is between them.
+ */
+export function verifyFrames({ n, modules, calls }: Frames): void {
+  const sites = callSites()
+  let at = 0
+  while (isMachinery(sites[at]?.getFileName())) at++
+  for (let depth = n - 1; depth >= 0; depth--, at++) {
+    const site = sites[at]
+    const module = frames.tableOf(modules[depth]!)
+    const [line, column] = module.table.sites[calls[depth] as number] as SiteRow
+    if (
+      site === undefined ||
+      site.getLineNumber() !== line ||
+      site.getColumnNumber() !== column ||
+      !module.isScript(site.getFileName())
+    ) {
+      refuseFrame(sites, at)
+    }
+  }
+  if (!isMachinery(sites[at]?.getFileName())) refuseFrame(sites, at)
+}
+
+/** The innermost place of the running code that is not the checker's; null if there is none. */
+export function currentSite(): Site | null {
+  return visibleSites(callSites())[0] ?? null
+}
+
+/** Places of the code on a stack, without the checker's and the engine's own. */
+export function visibleSites(sites: readonly NodeJS.CallSite[]): Site[] {
+  const first = sites.findIndex(site => !isMachinery(site.getFileName()))
+  const end = sites.findIndex((site, i) => i > first && isMachinery(site.getFileName()))
+  return sites
+    .slice(first, end < 0 ? undefined : end)
+    .filter(site => isUserScript(site.getFileName()))
+    .map(site => siteOf(site.getFileName() as string, site.getLineNumber() ?? 0))
+}
+
+/** Where an error came from, innermost first; from its `stack`, so that may be empty. */
+export function sitesOfError(error: unknown): Site[] {
+  const stack = error instanceof Error ? String(error.stack) : ''
+  const places = [
+    ...stack.matchAll(/^ +at .*?\(?((?:file|data):[^\s()]+|\/[^():]+):(\d+):\d+\)?$/gm),
+  ]
+  const scripts = places.map(([, script, line]) => ({
+    script: script as string,
+    line: Number(line),
+  }))
+  const end = scripts.findIndex(({ script }) => isMachinery(script))
+  return scripts.slice(0, end < 0 ? undefined : end).map(({ script, line }) => siteOf(script, line))
+}
+
+function isUserScript(script: string | null | undefined): boolean {
+  return script != null && !script.startsWith('node:') && !isMachinery(script)
+}
+
+function siteOf(script: string, line: number): Site {
+  const module = moduleOf(script)
+  if (module !== undefined) {
+    return { file: displayPath(module.table.file), line: module.lineOf(line), text: '' }
+  }
+  const origin = originOfScript(script)
+  if (origin === null) return { file: script, line, text: '' }
+  return { file: displayPath(origin.file), line: origin.lineOf(line - 1, 0), text: '' }
+}
+
+function moduleOf(script: string): ModuleTable | undefined {
+  return frames.allTables().find(module => module.isScript(script))
+}
+
+const origins = new Map<string, Origin | null>()
+
+function originOfScript(script: string): Origin | null {
+  if (!script.startsWith('file:')) return null
+  let origin = origins.get(script)
+  if (origin === undefined) {
+    origin = read(script)
+    origins.set(script, origin)
+  }
+  return origin
+}
+
+function read(script: string): Origin | null {
+  try {
+    return originOf(readFileSync(fileURLToPath(script), 'utf8'), script)
+  } catch {
+    return null
+  }
+}
+
+function refuseFrame(sites: readonly NodeJS.CallSite[], at: number): never {
+  const site = sites[at]
+  const script = site?.getFileName()
+  const below = visibleSites(sites.slice(at))[0] ?? null
+  if (site === undefined) throw new Refusal(`calls are more than ${DEPTH_MAX} deep`, below)
+  if (!isUserScript(script)) {
+    const name = [site.getTypeName(), site.getFunctionName()].filter(Boolean).join('.')
+    const what = `an operation in a callback of ${name}, which has state that the checker cannot see`
+    throw new Refusal(`${what}: write a loop, or give the model identity: 'history'`, below)
+  }
+  if (moduleOf(script as string) === undefined) {
+    const what = 'an operation in code that was not loaded through hotplug/check/register'
+    throw new Refusal(
+      `${what}: run node with --import, or give the model identity: 'history'`,
+      below,
+    )
+  }
+  const how = 'a getter, setter, iterator, conversion, default parameter, field, generator or async'
+  const what = `an operation that is not reached by calls alone, but through ${how} function`
+  throw new Refusal(`${what}: call a method instead`, below)
+}
