@@ -1,0 +1,278 @@
+import { deepEqual, equal, notEqual, ok, rejects, throws } from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import type { Worker } from 'node:worker_threads'
+import { barrierAll } from '#atomics'
+import { ENDS, type LockCall, plainWorker } from '../test/bodies/machine.ts'
+import { sharedWords, TestThread, until } from '../test/thread.ts'
+import { PercpuRef } from './locking/percpu-ref.ts'
+import { type Held, Locks, type LocksOptions } from './locking.ts'
+
+const BODIES = new URL('../test/bodies/machine.js', import.meta.url)
+const CALLS = Object.keys(ENDS) as LockCall[]
+
+async function boot(t: TestContext, options: LocksOptions = { threads: 8 }): Promise<Locks> {
+  const locks = await Locks.boot(options)
+  t.after(() => locks.shutdown())
+  return locks
+}
+
+/** Boots, and gives the service thread away. */
+async function bootWithService(t: TestContext): Promise<{ locks: Locks; service: Worker }> {
+  const made = once(process, 'worker')
+  const locks = await boot(t)
+  const [service] = (await made) as [Worker]
+  return { locks, service }
+}
+
+/** Whether something was got; it is released. */
+function takes(held: Held | null): boolean {
+  held?.release()
+  return held !== null
+}
+
+test('each function excludes what the kernel says, and its end lets it in again', async t => {
+  const locks = await boot(t)
+  const thread = Locks.attach(locks.handle)
+  t.after(() => thread.detach())
+  const tries = {
+    getOnlineCpus: () => thread.tryGetOnlineCpus(),
+    cpuHotplugBegin: () => thread.tryCpuHotplugBegin(),
+    cpuMapsUpdateBegin: () => thread.tryCpuMapsUpdateBegin(),
+    getOnlineMems: () => thread.tryGetOnlineMems(),
+    memHotplugBegin: () => thread.tryMemHotplugBegin(),
+    lockDeviceHotplug: () => thread.tryLockDeviceHotplug(),
+  }
+  const excluded: Record<LockCall, LockCall[]> = {
+    getOnlineCpus: ['cpuHotplugBegin'],
+    cpuHotplugBegin: ['getOnlineCpus', 'cpuHotplugBegin', 'memHotplugBegin'],
+    cpuMapsUpdateBegin: ['cpuMapsUpdateBegin'],
+    getOnlineMems: ['memHotplugBegin'],
+    memHotplugBegin: ['cpuHotplugBegin', 'getOnlineMems', 'memHotplugBegin'],
+    lockDeviceHotplug: ['lockDeviceHotplug'],
+  }
+
+  for (const call of CALLS) {
+    equal(locks[call](), false)
+    const refused = CALLS.filter(other => !takes(tries[other]()))
+    locks[ENDS[call]]()
+    deepEqual(refused, excluded[call], call)
+    for (const other of CALLS) ok(takes(tries[other]()), `${other} after ${call}`)
+  }
+})
+
+test('each function is refused a second end', async t => {
+  const locks = await boot(t)
+
+  for (const call of CALLS) {
+    locks[call]()
+    locks[ENDS[call]]()
+    throws(() => locks[ENDS[call]](), { code: 'EPERM' })
+  }
+})
+
+test('operations of the main thread and calls of real workers exclude each other', async t => {
+  const locks = await boot(t)
+  const words = sharedWords(4)
+
+  for (const call of CALLS) {
+    const begin = `${call}Async` as const
+    const held = await locks[begin]({ timeoutMs: 10_000 })
+    const thread = new TestThread(BODIES, 'beginAndEnd', { handle: locks.handle, words, call })
+    held.release()
+    equal(await thread.result, false)
+  }
+})
+
+test('a memory writer that gives up lets go of the CPUs', async t => {
+  const locks = await boot(t)
+  const thread = Locks.attach(locks.handle)
+  t.after(() => thread.detach())
+
+  thread.getOnlineMems()
+  await rejects(locks.memHotplugBeginAsync({ timeoutMs: 5 }), {
+    code: 'ETIMEDOUT',
+    message: 'write memHotplugLock: not granted within 5 ms (ETIMEDOUT)',
+  })
+  const abort = new AbortController()
+  const waiting = locks.memHotplugBeginAsync({ signal: abort.signal })
+  abort.abort(new Error('no'))
+  await rejects(waiting, /no/)
+  equal(locks.tryMemHotplugBegin(), null)
+  await rejects(locks.memHotplugBeginAsync({ timeoutMs: Number.NaN }), { code: 'EINVAL' })
+
+  ok(takes(thread.tryCpuHotplugBegin()), 'the CPUs are still read')
+  thread.putOnlineMems()
+})
+
+test('what a killed worker held is released, and who comes next is told', async t => {
+  const locks = await boot(t)
+
+  for (const call of CALLS) {
+    const words = sharedWords(4)
+    const owner = new TestThread(BODIES, 'holdForEver', { handle: locks.handle, words, call })
+    await until('the owner holds it', () => words[0] === 1)
+    await owner.kill()
+    const sleeper = new TestThread(BODIES, 'beginAndEnd', { handle: locks.handle, words, call })
+
+    equal(await sleeper.result, !call.startsWith('getOnline'), call)
+    equal(locks[call](), false, call)
+    locks[ENDS[call]]()
+  }
+})
+
+test('what a worker of a killed worker held is released', async t => {
+  const locks = await boot(t)
+  const words = sharedWords(4)
+  const parent = new TestThread(BODIES, 'holdInGrandchild', { handle: locks.handle, words })
+  await until('the grandchild holds it', () => words[0] === 1)
+
+  equal(locks.tryLockDeviceHotplug(), null)
+  await parent.kill()
+  using held = await locks.lockDeviceHotplugAsync()
+
+  equal(held.ownerDied, true)
+})
+
+test('a hint releases locks at once, and references only when the thread is gone', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'hotplug-'))
+  t.after(() => rmSync(folder, { recursive: true }))
+  const path = join(folder, 'fifo')
+  execFileSync('mkfifo', [path])
+  const locks = await boot(t)
+  const words = sharedWords(16 + PercpuRef.words(9))
+  const ref = new PercpuRef(locks.slot, words, 16)
+  const reader = plainWorker('readForEver', { handle: locks.handle, words, path })
+  await until('the read is in flight', () => words[0] === 1)
+  const fd = openSync(path, 'r+')
+
+  const ended = reader.terminate() // waits for the read
+  locks.closed(words[1] as number)
+  using held = await locks.lockDeviceHotplugAsync()
+  equal(held.ownerDied, true)
+  ref.kill()
+  equal(ref.tryDrain(), false)
+  const drained = ref.drainAsync()
+  writeSync(fd, 'late')
+  await drained
+  notEqual(words[4], 0) // the drain waited for the write
+
+  await ended
+})
+
+test('slots are used again, and more threads than slots are refused', async t => {
+  const locks = await boot(t, { threads: 3 })
+  const words = sharedWords(4)
+  const data = { handle: locks.handle, words }
+
+  await new TestThread(BODIES, 'attachAgain', { ...data, rounds: 1000 }).result
+  const threads = [1, 2].map(() => new TestThread(BODIES, 'stay', data))
+  await until('both are attached', () => words[0] === 2)
+  throws(() => Locks.attach(locks.handle), {
+    code: 'ENOSPC',
+    message: 'attach: all 3 slots are taken (ENOSPC)',
+  })
+  await threads[0]?.kill()
+  let again: Locks | null = null
+  await until('the slot of the dead is free', () => {
+    try {
+      again = Locks.attach(locks.handle)
+    } catch {}
+    return again !== null
+  })
+  ;(again as Locks | null)?.detach()
+  Atomics.store(words, 2, 1)
+  Atomics.notify(words, 2)
+  await threads[1]?.result
+})
+
+test('a barrier is served to several threads at once', async t => {
+  const locks = await boot(t)
+  if (!locks.capabilities.asymmetricFence) {
+    ok(locks.capabilities.reason)
+    return
+  }
+  const words = sharedWords(4)
+  const data = { handle: locks.handle, words, rounds: 200 }
+
+  const threads = [1, 2].map(() => new TestThread(BODIES, 'askForBarriers', data))
+  for (let i = 0; i < 200; i++) barrierAll()
+  await Promise.all(threads.map(thread => thread.result))
+
+  equal(words[0], 400)
+})
+
+test('a service thread that dies is replaced, also while main is blocked in a barrier', async t => {
+  const { locks, service } = await bootWithService(t)
+  const words = sharedWords(4)
+
+  const asking = { handle: locks.handle, words, rounds: 400 }
+  const hasBarrier = locks.capabilities.asymmetricFence
+  const thread = hasBarrier ? new TestThread(BODIES, 'askForBarriers', asking) : null
+  if (hasBarrier) await until('the other thread asks', () => (words[0] as number) > 0)
+  const made = once(process, 'worker')
+  const ended = service.terminate()
+  if (hasBarrier) barrierAll()
+  await Promise.all([ended, made, thread?.result])
+
+  const other = sharedWords(4)
+  const owner = new TestThread(BODIES, 'holdForEver', { handle: locks.handle, words: other })
+  await until('the owner holds it', () => other[0] === 1)
+  await owner.kill()
+  using held = await locks.lockDeviceHotplugAsync()
+  equal(held.ownerDied, true)
+})
+
+test('a machine says what it can do, and portable does without the rest', async t => {
+  const portable = await boot(t, { threads: 2, arch: 'portable' })
+
+  deepEqual(portable.capabilities, {
+    asymmetricFence: false,
+    kernelThreadIds: false,
+    reason: 'HOTPLUG_ARCH is portable',
+  })
+})
+
+test('two machines in one process do not know each other', async t => {
+  const one = await boot(t)
+  const other = await Locks.boot({ threads: 2 })
+
+  one.lockDeviceHotplug()
+  other.lockDeviceHotplug()
+  other.unlockDeviceHotplug()
+  await other.shutdown()
+  if (one.capabilities.asymmetricFence) barrierAll()
+
+  equal(one.deviceHotplugLock.isHeld(), true)
+  one.unlockDeviceHotplug()
+})
+
+test('bad options are refused', async () => {
+  for (const threads of [0, -1, 1.5, 1023, Number.NaN]) {
+    await rejects(Locks.boot({ threads }), { code: 'EINVAL' })
+  }
+  await rejects(Locks.boot({ arch: 'fast' as 'auto' }), {
+    code: 'EINVAL',
+    message: 'boot: arch is fast, not auto or portable (EINVAL)',
+  })
+})
+
+test('only the main thread boots', async () => {
+  equal(await new TestThread(BODIES, 'bootHere', null).result, 'EPERM')
+})
+
+test('a detached thread is refused, and a machine is shut down once', async () => {
+  const locks = await Locks.boot({ threads: 2 })
+
+  await locks.shutdown()
+  await locks.shutdown()
+
+  throws(() => locks.detach(), { code: 'EINVAL' })
+  for (const call of CALLS) throws(() => locks[call](), { code: 'EINVAL' })
+  throws(() => locks.tryMemHotplugBegin(), { code: 'EINVAL' })
+  await rejects(locks.memHotplugBeginAsync(), { code: 'EINVAL' })
+})
