@@ -114,7 +114,7 @@ export class Service {
     worker.once('message', (report: ServiceReport) => {
       this.nrStarts = 1
       this.report = report
-      worker.unref()
+      if (!this.isStopping) worker.unref()
     })
     this.watch(worker)
   }
