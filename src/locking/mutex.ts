@@ -183,6 +183,7 @@ export class Mutex implements Acquisition, Recoverable {
     const mine = (this.slot.token << TOKEN_SHIFT) | WAITERS
     if (compareExchange(this.words, this.index, word, mine) !== word) return false
     this.ownerDied = word !== 0
+    this.value = 0 // what was slept on before tells no two states of the checker apart
     return true
   }
 
