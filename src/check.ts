@@ -4,7 +4,7 @@
  */
 
 export type { ModelOptions, Search, ThreadFace, ThreadOptions } from './check/describe.ts'
-export { CheckFailure, type Found } from './check/failure.ts'
+export { CheckFailure, type Figures, type Found } from './check/failure.ts'
 export type { Declare, Place, Places, View, ViewOptions, Views, WordsOf } from './check/layout.ts'
 export {
   type Checkable,
@@ -15,6 +15,5 @@ export {
   type Report,
 } from './check/model.ts'
 export { type FailureKind, Move, Refusal, type Site, type Step } from './check/program.ts'
-export type { Figures } from './check/run.ts'
 export type { State, WordsIn } from './check/state.ts'
 export { HotplugError } from './lib/errors.ts'

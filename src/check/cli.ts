@@ -136,8 +136,8 @@ async function checkAll(chosen: readonly Loaded[], args: Arguments): Promise<num
     const result = await checkOne(loaded, args)
     results.push(result)
     const { name, description } = loaded.check
-    const row = { name, report: result.report, verdict: verdictOf(result) }
-    print(table.row(row, description.scope))
+    const figures = result.error instanceof CheckFailure ? result.error.figures : result.report
+    print(table.row({ name, scope: description.scope, figures, verdict: verdictOf(result) }))
     if (result.error !== null) print(`\n${textOf(result.error)}\n`)
   }
   const failed = results.filter(({ error }) => error !== null).length
@@ -198,8 +198,8 @@ function summary(results: readonly Result[], failed: number): string {
   const reports = results.flatMap(({ report }) => report ?? [])
   const states = reports.reduce((sum, report) => sum + report.states, 0)
   const ms = reports.reduce((sum, report) => sum + report.ms, 0)
-  const verdict = failed === 0 ? 'all as they must be' : `${failed} are not as they must be`
-  return `\n${results.length} models, ${verdict}: ${grouped(states)} states in ${grouped(ms)} ms`
+  const verdict = failed === 0 ? 'all as they must be' : `${failed} not as they must be`
+  return `\n${results.length} ${results.length === 1 ? 'model' : 'models'}, ${verdict}: ${grouped(states)} states in ${grouped(ms)} ms`
 }
 
 const PROGRESS_MS = 1000

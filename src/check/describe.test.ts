@@ -1,12 +1,14 @@
 import { deepEqual, equal, throws } from 'node:assert/strict'
 import { test } from 'node:test'
-import { model } from './model.ts'
+import { describe, type ModelOptions } from './describe.ts'
+import type { Declare, Views } from './layout.ts'
 
-const shared = (t: Parameters<Parameters<typeof model>[0]['shared']>[0]) => ({ m: t.int32(1) })
+const shared = (t: Declare) => ({ m: t.int32(1) })
 const body = () => {}
+const read = (options: ModelOptions<Views>) => describe(options)
 
 test('threads are numbered over all entries, and named by their count', () => {
-  const { description } = model({
+  const description = read({
     name: 'm',
     shared,
     threads: [
@@ -27,7 +29,7 @@ test('threads are numbered over all entries, and named by their count', () => {
 })
 
 test('a model without threads is refused', () => {
-  throws(() => model({ name: 'm', shared, threads: [] }), {
+  throws(() => read({ name: 'm', shared, threads: [] }), {
     code: 'EINVAL',
     message: 'model m: it has no threads (EINVAL)',
   })
@@ -35,7 +37,7 @@ test('a model without threads is refused', () => {
 
 test('a count that is none, and more threads than a schedule can name, are refused', () => {
   for (const count of [0, -1, 1.5, Number.NaN, 100]) {
-    throws(() => model({ name: 'm', shared, threads: [{ name: 'a', count, body }] }), {
+    throws(() => read({ name: 'm', shared, threads: [{ name: 'a', count, body }] }), {
       code: 'EINVAL',
     })
   }
@@ -47,19 +49,17 @@ test('more deaths than threads that can die are refused', () => {
     { name: 'reaper', daemon: true, body },
   ]
 
-  throws(() => model({ name: 'm', shared, threads, deaths: 2 }), {
+  throws(() => read({ name: 'm', shared, threads, deaths: 2 }), {
     message: 'model m: 2 deaths, with 1 threads that can die (EINVAL)',
   })
-  throws(() => model({ name: 'm', shared, threads: threads.slice(1) }), {
+  throws(() => read({ name: 'm', shared, threads: threads.slice(1) }), {
     message: /all its threads are daemons/,
   })
 })
 
 test('a view with the name of something else that bodies or predicates are given is refused', () => {
   for (const name of ['id', 'cs', 'awaitDeath', 'in', 'dead']) {
-    const shared = (t: Parameters<Parameters<typeof model>[0]['shared']>[0]) => ({
-      [name]: t.int32(1),
-    })
-    throws(() => model({ name: 'm', shared, threads: [{ name: 'a', body }] }), { code: 'EINVAL' })
+    const shared = (t: Declare) => ({ [name]: t.int32(1) })
+    throws(() => read({ name: 'm', shared, threads: [{ name: 'a', body }] }), { code: 'EINVAL' })
   }
 })

@@ -8,10 +8,10 @@
  * figures or throws the shortest schedule that breaks it.
  */
 import { type Description, describe, type ModelOptions, type Search } from './describe.ts'
-import { CheckFailure, type Found } from './failure.ts'
+import { CheckFailure, type Figures, type Found } from './failure.ts'
 import type { Views } from './layout.ts'
 import type { FailureKind } from './program.ts'
-import { type Figures, type RunOptions, run } from './run.ts'
+import { type RunOptions, run } from './run.ts'
 
 /** What one run may say differently from the model. */
 export interface CheckOptions {
@@ -60,8 +60,9 @@ export function model<S extends Views>(options: ModelOptions<S>): Checkable {
     mustFail: false,
     description,
     check(options: CheckOptions = {}): Report {
-      const { verdict, figures, found } = run(description, runOptions(description, options))
-      if (verdict === 'failed') throw new CheckFailure(name, found!.trace, found)
+      const ran = run(description, runOptions(description, options))
+      const { verdict, figures, found } = ran
+      if (verdict === 'failed') throw new CheckFailure(name, found!.trace, ran)
       return { model: name, verdict, scope, ...figures, found: null }
     },
   }
@@ -84,10 +85,10 @@ export function mustFail({ description }: Checkable, expectation: Expectation = 
     mustFail: true,
     description,
     check(options: CheckOptions = {}): Report {
-      const { figures, found } = run(description, runOptions(description, options))
-      const wrong = mismatch(found, expectation)
-      if (wrong !== null) throw new CheckFailure(name, `it must fail${wrong}`, found)
-      return { model: name, verdict: 'found', scope, ...figures, found }
+      const ran = run(description, runOptions(description, options))
+      const wrong = mismatch(ran.found, expectation)
+      if (wrong !== null) throw new CheckFailure(name, `it must fail${wrong}`, ran)
+      return { model: name, verdict: 'found', scope, ...ran.figures, found: ran.found }
     },
   }
 }

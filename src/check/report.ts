@@ -7,30 +7,9 @@
  */
 import { basename } from 'node:path'
 import { Kind, Move, type Program, type Site, Woke } from './program.ts'
+import type { Happening, Outcome } from './search/replay.ts'
 
-/** A step of a schedule, as it went. */
-export interface Told {
-  readonly thread: number
-  readonly move: Move
-  /** Where the thread stood before. */
-  readonly node: number
-  /** The word that the step was about; -1 if none. */
-  readonly word: number
-  /** The word in memory before the step and after it. */
-  readonly before: number
-  readonly after: number
-  /** What the operation resulted in; undefined if the thread fell asleep. */
-  readonly result: number | undefined
-  /** Threads that it woke. */
-  readonly woken: readonly number[]
-}
-
-/** How a thread is left at the end of a schedule. */
-export interface Left {
-  readonly thread: number
-  readonly node: number
-  readonly state: 'runs' | 'sleeps' | 'done' | 'dead' | 'failed'
-}
+type End = Outcome['threads'][number]
 
 /** What traces need to know of a model. */
 export interface Names {
@@ -52,54 +31,55 @@ const MOVES: Readonly<Record<Move, string>> = {
 }
 
 /** The lines of a schedule. */
-export function tellSteps(program: Program, names: Names, steps: readonly Told[]): string {
-  const rows = steps.map((step, i) => [
-    String(i + 1).padStart(3),
-    names.threads[step.thread] as string,
-    MOVES[step.move] || operationOf(program, step.node),
-    valueText(program, names, step),
-    noteText(program, names, step),
-    sitesText(program.sites(step.node)),
-  ])
-  return align(rows)
-}
-
-/** Who is left where, one line a thread. */
-export function tellEnd(program: Program, names: Names, left: readonly Left[], words: Int32Array) {
-  const rows = left.map(({ thread, node, state }) => {
-    const name = names.threads[thread] as string
-    const label = program.labels[program.label[node] as number] as string
-    const holder = label === '' || state === 'dead' || state === 'done' ? '' : `in ${label}`
-    const where = state === 'done' || state === 'dead' ? '' : sitesText(program.sites(node))
-    return ['   ', name, holder, stateText(program, names, { thread, node, state }, words), where]
+export function tellSteps(program: Program, names: Names, steps: readonly Happening[]): string {
+  const rows = steps.map((happening, i) => {
+    const { step, kind, node } = happening
+    return [
+      String(i + 1).padStart(3),
+      names.threads[step.thread] as string,
+      MOVES[step.move] || (OPERATIONS[kind] as string),
+      valueText(program, names, happening),
+      noteText(program, names, happening),
+      node < 0 ? '' : sitesText(program.sites(node)),
+    ]
   })
   return align(rows)
 }
 
-function stateText(program: Program, names: Names, { node, state }: Left, words: Int32Array) {
-  if (state === 'dead') return 'is dead'
-  if (state === 'done') return 'is done'
-  if (state === 'failed') return `threw ${program.error(node)}`
+/** Who is left where, one line a thread. */
+export function tellEnd(program: Program, names: Names, { threads, words }: Outcome): string {
+  const rows = threads.map((thread, i) => {
+    const { node, dead } = thread
+    const over = dead || program.kind[node] === Kind.Done
+    const label = over ? '' : (program.labels[program.label[node] as number] as string)
+    const where = over ? '' : sitesText(program.sites(node))
+    const holder = label === '' ? '' : `in ${label}, `
+    const what = endText(program, names, thread, words)
+    return ['   ', names.threads[i] as string, holder + what, where]
+  })
+  return align(rows)
+}
+
+function endText(program: Program, names: Names, { node, queue, dead }: End, words: Int32Array) {
+  if (dead) return 'is dead'
   const kind = program.kind[node] as Kind
+  if (kind === Kind.Done) return 'is done'
+  if (kind === Kind.Fail) return `threw ${program.error(node)}`
   if (kind === Kind.AwaitDeath) return 'waits for a death'
   const word = program.word[node] as number
-  if (state === 'sleeps') return `sleeps on ${names.words[word]} = ${words[word]}`
+  if (queue >= 0) return `sleeps on ${names.words[word]} = ${words[word]}`
   const place = kind === Kind.BarrierAll ? '' : ` ${names.words[word]} = ${words[word]}`
-  return `is before ${operationOf(program, node)}${place}`
+  return `is before ${OPERATIONS[kind]}${place}`
 }
 
-function operationOf(program: Program, node: number): string {
-  return OPERATIONS[program.kind[node] as Kind] as string
-}
-
-function valueText(program: Program, names: Names, step: Told): string {
-  const { word, before, after, result, node, move } = step
+function valueText(program: Program, names: Names, happening: Happening): string {
+  const { step, kind, node, word, before, after, result } = happening
   if (word < 0) return ''
   const name = names.words[word] as string
-  const kind = program.kind[node] as Kind
-  if (kind === Kind.StorePlain && move === Move.Run) return `${name} := ${program.a[node]}`
+  const isRun = step.move === Move.Run
+  if (kind === Kind.StorePlain && isRun) return `${name} := ${program.a[node]}`
   if (kind === Kind.Notify) return name
-  if (kind === Kind.LoadPlain && move !== Move.Flush) return `${name} = ${result}`
+  if (kind === Kind.LoadPlain && (isRun || step.move === Move.Stale)) return `${name} = ${result}`
   return before === after && !WRITES.has(kind)
     ? `${name} = ${before}`
     : `${name} ${before} -> ${after}`
@@ -107,24 +87,18 @@ function valueText(program: Program, names: Names, step: Told): string {
 
 const WRITES: ReadonlySet<Kind> = new Set([Kind.Store, Kind.Exchange])
 
-function noteText(program: Program, names: Names, step: Told): string {
-  const { node, move, result, before, woken } = step
-  if (move === Move.Flush) return 'reaches memory'
-  if (move === Move.Early) return 'overtakes the load'
-  if (move === Move.Stale) return 'stale'
-  if (move === Move.TimeOut) return 'times out'
-  if (move === Move.Spurious) return 'wakes for no reason'
-  if (move === Move.Die) return ''
-  if (move === Move.DieQueued) return 'a wake-up will be lost on it'
+function noteText(program: Program, names: Names, happening: Happening): string {
+  const { step, kind, node, result, before, woke } = happening
+  if (step.move !== Move.Run) return NOTES[step.move]
   const expected = program.a[node] as number
-  switch (program.kind[node]) {
+  switch (kind) {
     case Kind.CompareExchange:
       return before === expected ? 'succeeds' : `fails, not ${expected}`
     case Kind.Wait:
       return result === Woke.NotEqual ? `goes on, not ${expected}` : 'SLEEPS'
     case Kind.Notify:
-      return woken.length > 0
-        ? `wakes ${woken.map(thread => names.threads[thread]).join(', ')}`
+      return woke.length > 0
+        ? `wakes ${woke.map(thread => names.threads[thread]).join(', ')}`
         : 'wakes nobody'
     case Kind.StorePlain:
       return 'on its way'
@@ -133,6 +107,17 @@ function noteText(program: Program, names: Names, step: Told): string {
     default:
       return ''
   }
+}
+
+const NOTES: Readonly<Record<Move, string>> = {
+  [Move.Run]: '',
+  [Move.Flush]: 'reaches memory',
+  [Move.Stale]: 'stale',
+  [Move.TimeOut]: 'times out',
+  [Move.Spurious]: 'wakes for no reason',
+  [Move.Die]: '',
+  [Move.DieQueued]: 'a wake-up will be lost on it',
+  [Move.Early]: 'overtakes the load',
 }
 
 /** `mutex.ts:10 < memhp.ts:17`: innermost first. */

@@ -3,12 +3,12 @@
  */
 
 import type { Description, ModelThread, Search, ThreadFace } from './describe.ts'
-import type { Found } from './failure.ts'
+import type { Found, Ran } from './failure.ts'
 import { type Automaton, learn } from './learn/automaton.ts'
-import { type Play, play } from './play.ts'
-import type { Failure, Program, SearchResult, SearchSpec, StateView, Step } from './program.ts'
+import type { Failure, Program, SearchSpec, StateView, Step } from './program.ts'
 import { type Names, tellEnd, tellSteps } from './report.ts'
 import { formatSchedule } from './schedule.ts'
+import { type Happening, type Outcome, replay } from './search/replay.ts'
 import { search } from './search/search.ts'
 import { bind } from './state.ts'
 
@@ -19,26 +19,6 @@ export interface RunOptions {
   readonly audit: boolean
   readonly maxStates: number
   readonly onProgress: ((states: number) => void) | undefined
-}
-
-/** How much a run did. */
-export interface Figures {
-  readonly states: number
-  readonly transitions: number
-  /** Moments of single threads that were told apart. */
-  readonly localStates: number
-  /** How often a body was run to learn them. */
-  readonly codeRuns: number
-  /** Memory that the states took. */
-  readonly bytes: number
-  readonly ms: number
-}
-
-/** What one run found. */
-export interface Ran {
-  readonly verdict: SearchResult['verdict']
-  readonly figures: Figures
-  readonly found: Found | null
 }
 
 const AUDIT = { rounds: 4, seed: 1 }
@@ -105,30 +85,21 @@ function modeOf(search: Search): SearchSpec['mode'] {
 /** A word that outgrows its declared width counts as a state that must not be reached. */
 function neverOf(model: Description, automaton: Automaton): SearchSpec['never'] {
   const { options, layout } = model
+  const { limits } = layout
   const never = options.never && bind(options.never, layout, automaton)
-  const narrow = narrowWords(model)
+  const narrow = [...limits.keys()].filter(index => limits[index] !== Infinity)
   if (narrow.length === 0) return never
-  return state => overflows(model, state, narrow) >= 0 || never?.(state) === true
-}
-
-function narrowWords({ layout }: Description): number[] {
-  return [...layout.limits.keys()].filter(index => layout.limits[index] !== Infinity)
-}
-
-/** The first word that is wider than declared, or -1. */
-function overflows({ layout }: Description, state: StateView, narrow: readonly number[]): number {
-  for (let i = 0; i < narrow.length; i++) {
-    const index = narrow[i] as number
-    const value = state.word(index)
-    if (value < 0 || value > (layout.limits[index] as number)) return index
-  }
-  return -1
+  const overflows = (state: StateView): boolean =>
+    narrow.some(index => state.word(index) < 0 || state.word(index) > limits[index]!)
+  return state => overflows(state) || never?.(state) === true
 }
 
 /** A schedule that was played on a model. */
-export interface Played extends Play {
+export interface Played {
   readonly program: Program
   readonly names: Names
+  readonly steps: readonly Happening[]
+  readonly end: Outcome
 }
 
 const REPLAY: RunOptions = {
@@ -146,43 +117,61 @@ const REPLAY: RunOptions = {
  */
 export function playModel(model: Description, steps: readonly Step[]): Played {
   const program = learnModel(model, 'history')
-  return { program, names: namesOf(model), ...play(program, specOf(model, program, REPLAY), steps) }
+  return play(model, program, specOf(model, program, REPLAY), steps)
+}
+
+function play(
+  model: Description,
+  program: Program,
+  spec: SearchSpec,
+  schedule: readonly Step[],
+): Played {
+  const steps: Happening[] = []
+  const replayed = replay(program, spec, schedule)
+  for (let next = replayed.next(); ; next = replayed.next()) {
+    if (next.done) return { program, names: namesOf(model), steps, end: next.value }
+    steps.push(next.value)
+  }
 }
 
 /** The lines of a schedule that was played. */
-export function tellPlayed({ program, names, told, left, words }: Played): string {
-  return `${tellSteps(program, names, told)}\n${tellEnd(program, names, left, words)}`
+export function tellPlayed({ program, names, steps, end }: Played): string {
+  return `${tellSteps(program, names, steps)}\n${tellEnd(program, names, end)}`
 }
 
 function foundOf(
   model: Description,
-  program: Automaton,
+  program: Program,
   spec: SearchSpec,
   { kind, message, steps }: Failure,
 ): Found {
-  const played = { program, names: namesOf(model), ...play(program, spec, steps) }
-  const outgrown = overflows(model, played.state, narrowWords(model))
-  const what =
-    outgrown < 0
-      ? { kind, message: kind === 'deadlock' ? headline(model, played, message) : message }
-      : { kind: 'overflow' as const, message: overflowText(model, played, outgrown) }
+  const played = play(model, program, spec, steps)
+  const overflow = overflowText(model, played.end.words)
+  const what = overflow !== null ? 'overflow' : kind
+  const why = overflow ?? (kind === 'deadlock' ? sleepersText(model, played, message) : message)
   const schedule = formatSchedule(steps)
   const shortest = spec.mode.kind === 'pct' ? 'a schedule' : 'shortest schedule'
-  const head = `${what.kind}: ${what.message}: ${shortest}, ${steps.length} steps`
-  const trace = `${head}; replay: ${schedule}\n${tellPlayed(played)}`
-  return { kind: what.kind, steps, schedule, trace }
+  const head = `${what}: ${why}: ${shortest}, ${steps.length} steps; replay: ${schedule}`
+  return { kind: what, steps, schedule, trace: `${head}\n${tellPlayed(played)}` }
 }
 
-function headline({ threads }: Description, { left }: Play, message: string): string {
-  const asleep = left
-    .filter(({ state, thread }) => state === 'sleeps' && !threads[thread]!.daemon)
-    .map(({ thread }) => threads[thread]!.name)
+function sleepersText({ threads }: Description, { end }: Played, message: string): string {
+  const asleep = threads
+    .filter(({ daemon }, thread) => {
+      const { dead, queue } = end.threads[thread]!
+      return !daemon && !dead && queue >= 0
+    })
+    .map(({ name }) => name)
   if (asleep.length === 0) return message
   return `${asleep.join(', ')} ${asleep.length === 1 ? 'sleeps' : 'sleep'} for ever`
 }
 
-function overflowText({ layout }: Description, { words }: Played, index: number): string {
-  return `${layout.names[index]} is ${words[index]}, and holds 0 to ${layout.limits[index]}`
+function overflowText({ layout }: Description, words: Int32Array): string | null {
+  const { limits, names } = layout
+  const index = words.findIndex((value, i) =>
+    value < 0 ? limits[i] !== Infinity : value > limits[i]!,
+  )
+  return index < 0 ? null : `${names[index]} is ${words[index]}, and holds 0 to ${limits[index]}`
 }
 
 function namesOf({ threads, layout }: Description): Names {

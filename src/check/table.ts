@@ -1,13 +1,14 @@
 /*
  * Figures in columns, for `hotplug-check`.
  */
-import type { Report } from './model.ts'
+import type { Figures } from './failure.ts'
 
 /** What became of one model. */
 export interface Row {
   readonly name: string
-  /** Null if it failed. */
-  readonly report: Report | null
+  readonly scope: string
+  /** Null if it was not searched. */
+  readonly figures: Figures | null
   readonly verdict: string
 }
 
@@ -26,9 +27,9 @@ export class Table {
     return this.line(COLUMNS)
   }
 
-  row({ name, report, verdict }: Row, scope: string): string {
+  row({ name, scope, figures, verdict }: Row): string {
     const count = (n: number | undefined): string => (n === undefined ? '' : grouped(n))
-    const { states, transitions, ms } = report ?? {}
+    const { states, transitions, ms } = figures ?? {}
     return this.line([name, scope, count(states), count(transitions), count(ms), verdict])
   }
 

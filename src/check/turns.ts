@@ -3,6 +3,9 @@
  */
 import type { Kind, Move } from './program.ts'
 
+/** The result of an operation that does not end. */
+export const ASLEEP = -1
+
 /** A step of the schedule with all that it does in the model. */
 export interface Turn {
   readonly thread: number
@@ -11,7 +14,7 @@ export interface Turn {
   readonly word: number
   readonly a: number
   readonly b: number
-  /** What it results in; -1 if the thread falls asleep. */
+  /** What it results in; `ASLEEP` if the thread falls asleep. */
   readonly result: number
   readonly woken: readonly number[]
 }

@@ -5,11 +5,11 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { HotplugError } from '../lib/errors.ts'
 import type { Description } from './describe.ts'
 import { viewsOver } from './layout.ts'
-import { type Driver, perform, setDriver } from './learn/driver.ts'
+import { type Driver, installAtomics, perform, setDriver } from './learn/driver.ts'
 import { loadChecks } from './load.ts'
 import { Kind, Move, Woke } from './program.ts'
 import { bodyOf } from './run.ts'
-import { Control, Status, type Turn, type WorkerInput } from './turns.ts'
+import { ASLEEP, Control, Status, type Turn, type WorkerInput } from './turns.ts'
 
 const NEVER = 0x7fffffff
 const RETRY_MS = 1
@@ -30,24 +30,36 @@ class Follower implements Driver {
   }
 
   operate(kind: Kind, words: Int32Array, index: number, a: number, b: number): number {
-    return this.take(kind, words.byteOffset / 4 + index, a, b)
+    return this.unheard(() => this.take(kind, words.byteOffset / 4 + index, a, b))
   }
 
   refuse(): void {}
 
   awaitDeath(): number {
-    return this.take(Kind.AwaitDeath, 0, 0, 0)
+    return this.unheard(() => this.take(Kind.AwaitDeath, -1, 0, 0))
   }
 
   end(status: Status): void {
     this.control.set(this.control.status(this.thread), status)
   }
 
+  /** What a turn itself does with `Atomics` is not for the driver. */
+  private unheard(run: () => number): number {
+    const before = setDriver(null)
+    try {
+      return run()
+    } finally {
+      setDriver(before)
+    }
+  }
+
   private take(kind: Kind, word: number, a: number, b: number): number {
     const turn = this.await()
-    const same = turn.kind === kind && turn.a === a && turn.b === b && turn.word === word
-    if (!same) return this.diverge(turn, `does ${kindName(kind)}(word ${word}, ${a}, ${b})`)
-    if (kind === Kind.Wait && turn.result === -1) return this.sleep(word, a)
+    const isWord = kind < Kind.BarrierAll
+    const same = !isWord || (turn.a === a && turn.b === b && turn.word === word)
+    if (turn.kind !== kind || !same)
+      return this.diverge(turn, `does ${kindName(kind)}(word ${word}, ${a}, ${b})`)
+    if (kind === Kind.Wait && turn.result === ASLEEP) return this.sleep(word, a)
     const result = this.perform(turn)
     if (RESULTS.has(kind) && result !== turn.result) this.diverge(turn, `results in ${result}`)
     this.control.advance(this.next)
@@ -138,12 +150,13 @@ const description = await findModel(input)
 const follower = new Follower(input)
 const views = Object.values(viewsOver(description.layout, input.words))
 const body = bodyOf(description, description.threads[input.thread]!, input.thread)
+installAtomics()
 setDriver(follower)
 try {
   body(views, { cs() {}, awaitDeath: () => follower.awaitDeath() })
+  setDriver(null)
   follower.end(Status.Done)
 } catch {
-  follower.end(Status.Threw)
-} finally {
   setDriver(null)
+  follower.end(Status.Threw)
 }

@@ -16,16 +16,15 @@
 import { Worker } from 'node:worker_threads'
 import { HotplugError } from '../lib/errors.ts'
 import type { Description } from './describe.ts'
-import { type Kind, Move, type Step, Woke } from './program.ts'
-import type { Told } from './report.ts'
+import { Kind, Move, type Step, Woke } from './program.ts'
 import { type Played, playModel } from './run.ts'
 import { formatSchedule } from './schedule.ts'
-import { Control, Status, type Turn, type WorkerInput } from './turns.ts'
+import { ASLEEP, Control, Status, type Turn, type WorkerInput } from './turns.ts'
 
 const WATCHDOG_MS = 10_000
 const POLL_MS = 100
 
-const END = { runs: Status.Waits, sleeps: Status.Asleep, done: Status.Done, failed: Status.Threw }
+const STATUS = ['running', 'before an operation', 'asleep', 'done', 'in an exception']
 
 /** How a schedule ended on real threads. */
 export interface Replayed {
@@ -62,15 +61,20 @@ export async function replayOnWorkers(
 
 const UNSTEERABLE: ReadonlySet<Move> = new Set([Move.Flush, Move.Stale, Move.Early])
 
-function turnsOf(operation: string, { program, told }: Played): Turn[] {
-  return told.map(({ thread, move, node, result, woken }, i) => {
-    if (UNSTEERABLE.has(move)) {
+function turnsOf(operation: string, { program, steps }: Played): Turn[] {
+  return steps.map(({ step, kind, node, result, woke }, i) => {
+    if (UNSTEERABLE.has(step.move)) {
       throw new HotplugError('EINVAL', operation, `step ${i + 1} is the hardware's own choice`)
     }
-    const { kind, word, a, b } = program
-    const what = { kind: kind[node] as Kind, word: word[node]!, a: a[node]!, b: b[node]! }
-    return { thread, move, ...what, result: result ?? -1, woken }
+    const { word, a, b } = program
+    const what = { kind, word: word[node]!, a: a[node]!, b: b[node]! }
+    return { ...step, ...what, result: result ?? ASLEEP, woken: woke }
   })
+}
+
+function statusAt(kind: Kind): Status {
+  if (kind === Kind.Done) return Status.Done
+  return kind === Kind.Fail ? Status.Threw : Status.Waits
 }
 
 /** The workers of one replay. */
@@ -127,20 +131,23 @@ class Crew {
 
   /** Compares memory and threads with the model's end. */
   async end(): Promise<Replayed> {
-    const { words, names } = this.played
-    for (const [i, expected] of words.entries()) {
-      if (this.words[i] === expected) continue
-      this.refuse(`${names.words[i]} ends as ${this.words[i]}, in the model as ${expected}`)
-    }
+    const { program, names, end } = this.played
     const asleep: string[] = []
-    for (const { thread, state } of this.played.left) {
-      if (state === 'dead') continue
+    for (const [thread, { node, queue, dead }] of end.threads.entries()) {
+      if (dead) continue
       const name = names.threads[thread] as string
       const status = this.control.status(thread)
       await this.change(status, Status.Runs, `${name} at the end`)
       const reached = Atomics.load(this.control.words, status)
-      if (reached !== END[state]) this.refuse(`${name} does not end as in the model: ${state}`)
+      const expected = queue >= 0 ? Status.Asleep : statusAt(program.kind[node] as Kind)
+      if (reached !== expected) {
+        this.refuse(`${name} ends ${STATUS[reached]}, in the model ${STATUS[expected]}`)
+      }
       if (reached === Status.Asleep) asleep.push(name)
+    }
+    for (const [i, expected] of end.words.entries()) {
+      if (this.words[i] === expected) continue
+      this.refuse(`${names.words[i]} ends as ${this.words[i]}, in the model as ${expected}`)
     }
     return { words: this.words, asleep }
   }
@@ -159,9 +166,8 @@ class Crew {
 
   private async wake(step: number, thread: number, woke: number): Promise<void> {
     const status = this.control.status(thread)
-    const { node } = this.played.told[step] as Told
     this.control.set(this.control.woken(thread), 1 + woke)
-    Atomics.notify(this.words, this.played.program.word[node] as number)
+    Atomics.notify(this.words, this.turns[step]!.word)
     await this.change(status, Status.Asleep, `waking of ${this.model.threads[thread]!.name}`)
   }
 

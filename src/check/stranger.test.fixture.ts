@@ -1,0 +1,37 @@
+/*
+ * A stranger's project for tests: a folder of its own that depends on this package.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { rootOf } from './mutate/tree.ts'
+
+const ROOT = rootOf(import.meta.dirname)
+const FLAGS = ['--conditions=check', '--import', 'hotplug/check/register']
+const LIMIT_MS = 60_000
+
+/** What the command said. */
+export interface Said {
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs `hotplug-check` in a folder with the given files, without its detour over another process. */
+export function hotplugCheck(files: Readonly<Record<string, string>>, ...args: string[]): Said {
+  const folder = mkdtempSync(join(tmpdir(), 'hotplug-stranger-'))
+  try {
+    mkdirSync(join(folder, 'node_modules'))
+    symlinkSync(ROOT, join(folder, 'node_modules/hotplug'))
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
+    const cli = 'node_modules/hotplug/dist/src/check/cli.js'
+    const options = { cwd: folder, encoding: 'utf8', timeout: LIMIT_MS } as const
+    const argv = [...FLAGS, cli, ...args]
+    const { status, stdout, stderr } = spawnSync(process.execPath, argv, options)
+    return { status, stdout, stderr }
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
