@@ -1,6 +1,7 @@
 /*
  * Figures as tables: aligned for a terminal, or in Markdown for the docs.
  */
+import type { Comparison, WholeCheck } from './checker.ts'
 import type { LockFigure } from './locks.ts'
 
 /** Rows of text under a title. The first column is left-aligned, the others right. */
@@ -29,6 +30,44 @@ export function locksTable(figures: readonly LockFigure[]): Table {
       ratio(figure, 'pthread_mutex'),
     ]),
   }
+}
+
+/** The checker beside SPIN. */
+export function spinTable(comparisons: readonly Comparison[]): Table {
+  return {
+    title: 'The counter form with the private mutex, every state: the checker and SPIN',
+    head: ['readers + writers', 'by', 'states', 'transitions', 's', 'states/s', 'transitions/s'],
+    rows: comparisons.flatMap(({ nrReaders, nrWriters, ours, spin }) => [
+      [`${nrReaders} + ${nrWriters}`, 'hotplug', ...speed(ours)],
+      ...(spin === null ? [] : [[`${nrReaders} + ${nrWriters}`, 'SPIN', ...speed(spin)]]),
+    ]),
+  }
+}
+
+/** Every model of the tree, the slowest first. */
+export function checkTable({ models, ms }: WholeCheck): Table {
+  const slowest = models.toSorted((a, b) => b.ms - a.ms)
+  return {
+    title: `npm run check: ${models.length} models in ${(ms / 1000).toFixed(1)} s`,
+    head: ['model', 'threads', 'verdict', 'states', 'ms'],
+    rows: slowest.map(({ name, scope, verdict, states, ms }) => [
+      name,
+      scope,
+      verdict,
+      whole(states),
+      whole(ms),
+    ]),
+  }
+}
+
+function speed({ states, transitions, ms }: { states: number; transitions: number; ms: number }) {
+  const perSecond = (count: number): string => `${((count / ms) * 1e-3).toFixed(2)} M`
+  const seconds = (ms / 1000).toFixed(2)
+  return [whole(states), whole(transitions), seconds, perSecond(states), perSecond(transitions)]
+}
+
+function whole(value: number): string {
+  return Math.round(value).toLocaleString('en')
 }
 
 /** A table as text. */

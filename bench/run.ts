@@ -1,21 +1,29 @@
 /*
- * `npm run bench [-- locks|checker] [--rounds N] [--markdown]`: prints what the machine is and the
- * tables of docs/benchmarks.md. The node that runs it is the one that is measured.
+ * `npm run bench [-- locks|spin|check]... [--rounds N] [--sizes N] [--markdown]`: prints what the
+ * machine is and the tables of docs/benchmarks.md. The node that runs it is the one measured.
+ *
+ *     --rounds    of each lock; medians are taken of them (9)
+ *     --sizes     how many sizes of SPIN's model, smallest first (2; the second takes minutes)
+ *     --markdown  tables as the docs have them
  */
 import { cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
+import { checkAll, compareWithSpin } from './checker.ts'
 import { measureLocks } from './locks.ts'
-import { locksTable, type Table, tableText } from './report.ts'
+import { checkTable, locksTable, spinTable, type Table, tableText } from './report.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     rounds: { type: 'string', default: '9' },
+    sizes: { type: 'string', default: '2' },
     markdown: { type: 'boolean', default: false },
   },
 })
 
 const parts = new Map<string, () => Promise<Table[]>>([
+  ['check', async () => [checkTable(checkAll())]],
+  ['spin', async () => [spinTable(compareWithSpin(Number(values.sizes)))]],
   ['locks', async () => [locksTable(await measureLocks(Number(values.rounds)))]],
 ])
 
