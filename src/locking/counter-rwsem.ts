@@ -217,7 +217,7 @@ export class CounterRwsem implements Rwsem, Recoverable {
    */
   tryDownWrite(): Held | null {
     this.slot.assertAttached(`write ${this.name}`)
-    const attempt = new Beginning(this, this.lock, this.addRemoveLock)
+    const attempt = this.beginning()
     if (attempt.step()) return this.heldWrite()
     attempt.cancel()
     return null
@@ -246,8 +246,8 @@ export class CounterRwsem implements Rwsem, Recoverable {
   async downWriteAsync(options: AcquireOptions = {}): Promise<Held> {
     const operation = `write ${this.name}`
     this.slot.assertAttached(operation)
-    const begin = (): Acquisition => new Beginning(this, this.lock, this.addRemoveLock)
-    return this.turnstile.acquire(operation, begin, () => this.heldWrite(), options)
+    const granted = (): Held => this.heldWrite()
+    return this.turnstile.acquire(operation, () => this.beginning(), granted, options)
   }
 
   /** Whether this thread, or an operation of it, reads. */
@@ -271,7 +271,21 @@ export class CounterRwsem implements Rwsem, Recoverable {
     this.wake(active)
   }
 
-  /** B1. */
+  /** `downWrite` in steps, `heldWrite` once the last is done. Part of the async form. */
+  beginning(): Acquisition {
+    return new Beginning(this, this.lock, this.addRemoveLock)
+  }
+
+  /** What an operation holds that has just begun. Part of the async form. */
+  heldWrite(): Held {
+    this.writer = new Held(this.sick, () => {
+      this.slot.assertAttached(`stop writing ${this.name}`)
+      this.done()
+    })
+    return this.writer
+  }
+
+  /** B1. Part of `beginning`, as the next two. */
   announce(): void {
     const at = this.index + ACTIVE_WRITER
     let active = this.slot.token
@@ -330,10 +344,7 @@ export class CounterRwsem implements Rwsem, Recoverable {
   private put(): void {
     const at = this.index + REFCOUNT
     this.lock.lock() // P2
-    if (load(this.words, at) === 0) {
-      this.nrWarnings++
-      add(this.words, at, 1) // P3
-    }
+    if (this.addRemoveLock === null) this.warnAndRepair()
     this.hold(-1)
     const before = sub(this.words, at, 1) // P4
     if (before === 1) {
@@ -341,6 +352,13 @@ export class CounterRwsem implements Rwsem, Recoverable {
       this.wake(active)
     }
     this.lock.unlock() // P5
+  }
+
+  /** P3, which with the private mutex cannot be: who does not read is refused. */
+  private warnAndRepair(): void {
+    if (load(this.words, this.index + REFCOUNT) !== 0) return
+    this.nrWarnings++
+    add(this.words, this.index + REFCOUNT, 1)
   }
 
   /** `wake_up_process`. */
@@ -381,8 +399,9 @@ export class CounterRwsem implements Rwsem, Recoverable {
 
   /** `active_writer == current`, unless an operation writes. */
   private isWriter(): boolean {
+    if (this.writer !== 'thread') return false
     const active = load(this.words, this.index + ACTIVE_WRITER)
-    return (active & ~SICK) === this.slot.token && this.writer === 'thread'
+    return (active & ~SICK) === this.slot.token
   }
 
   private heldRead(ownerDied: boolean): Held {
@@ -392,14 +411,6 @@ export class CounterRwsem implements Rwsem, Recoverable {
       this.operations--
       this.put()
     })
-  }
-
-  private heldWrite(): Held {
-    this.writer = new Held(this.sick, () => {
-      this.slot.assertAttached(`stop writing ${this.name}`)
-      this.done()
-    })
-    return this.writer
   }
 
   private refuseToWaitForOperations(operation: string): void {

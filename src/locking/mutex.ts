@@ -81,8 +81,9 @@ export class Mutex implements Acquisition, Recoverable {
   lock(): boolean {
     const { token } = this.slot
     if (token === 0) this.slot.assertAttached(`lock ${this.name}`)
-    if (compareExchange(this.words, this.index, 0, token << TOKEN_SHIFT) === 0) return false // L1
-    this.refuseToWaitForMyself()
+    const word = compareExchange(this.words, this.index, 0, token << TOKEN_SHIFT) // L1
+    if (word === 0) return false
+    this.refuseToWaitForMyself(word >>> TOKEN_SHIFT === token)
     acquire(this)
     return this.ownerDied
   }
@@ -195,8 +196,7 @@ export class Mutex implements Acquisition, Recoverable {
     return this.holder
   }
 
-  private refuseToWaitForMyself(): void {
-    const held = this.isHeld()
+  private refuseToWaitForMyself(held: boolean): void {
     if (!held && this.turnstile.nrWaiting === 0) return
     const reason = held ? 'this thread has it already' : 'an operation of this thread waits for it'
     throw new HotplugError('EDEADLK', `lock ${this.name}`, reason)

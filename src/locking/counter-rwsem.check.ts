@@ -1,0 +1,227 @@
+/*
+ * The memory hotplug lock before and after the fix of 2017.
+ *
+ * Before it, two writers lose each other in ACTIVE_WRITER: the ways in which the kernel's writers did (T2 to
+ * T5 of docs/the-thread.md) are found, by their shortest schedules. (Where the kernel's thread waited for its own
+ * mutex, ours is refused: T4 and T5 end in an exception.) With the private mutex, everything that
+ * two readers and two writers can do is proved, also with a death.
+ */
+import { load, notify, store, type Words, wait } from '#atomics'
+import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
+import type { Declare } from '../check/layout.ts'
+import { model, mustFail } from '../check/model.ts'
+import { assert } from '../lib/assert.ts'
+import { CounterRwsem } from './counter-rwsem.ts'
+import { Slots } from './slots.ts'
+
+const HALF = 0
+const LOOK = 1
+const STAGE = 2
+
+interface Face {
+  readonly s: Words
+  readonly m: Words
+  readonly d: Words
+  readonly id: number
+  cs(label: string): void
+  awaitDeath(): number
+}
+
+function memHotplug(face: Face, privateMutex: boolean): CounterRwsem {
+  return new CounterRwsem(slotOf(face.s, face.id), face.m, 0, { privateMutex })
+}
+
+/** What threads do, with or without the private mutex. */
+function roles(privateMutex: boolean) {
+  const open = (face: Face) => memHotplug(face, privateMutex)
+  return {
+    reader(face: Face): void {
+      const mems = open(face)
+      mems.downRead()
+      inside(face, 'R')
+      mems.upRead()
+    },
+    writer(face: Face): void {
+      const mems = open(face)
+      mems.downWrite()
+      inside(face, 'W')
+      mems.upWrite()
+    },
+    /** Calls what takes the lock for reading, as slab does. */
+    nestingWriter(face: Face): void {
+      const mems = open(face)
+      mems.downWrite()
+      mems.downRead()
+      mems.upRead()
+      mems.upWrite()
+    },
+    /** Says when it is inside, or when it has read there. */
+    earlyWriter(face: Face, nests: boolean): void {
+      const mems = open(face)
+      mems.downWrite()
+      if (nests) mems.downRead()
+      store(face.d, STAGE, 1)
+      notify(face.d, STAGE)
+      if (nests) mems.upRead()
+      mems.upWrite()
+    },
+    lateReader(face: Face): void {
+      wait(face.d, STAGE, 0)
+      const mems = open(face)
+      mems.downRead()
+      mems.upRead()
+    },
+    lateWriter(face: Face): void {
+      wait(face.d, STAGE, 0)
+      const mems = open(face)
+      mems.downWrite()
+      mems.upWrite()
+    },
+    /** Gives up if it is woken once in vain. */
+    impatientWriter(face: Face): void {
+      const mems = open(face)
+      const beginning = mems.beginning()
+      let hasBegun = beginning.step()
+      if (!hasBegun) {
+        wait(beginning.words, beginning.index, beginning.value)
+        hasBegun = beginning.step()
+      }
+      if (!hasBegun) {
+        beginning.cancel()
+        return
+      }
+      const held = mems.heldWrite()
+      inside(face, 'W')
+      held.release()
+    },
+    /** Changes two halves; who comes after a death in between is told. */
+    changer(face: Face): void {
+      const mems = open(face)
+      const wasTold = mems.downWrite()
+      const half = load(face.d, HALF)
+      assert(half === 0 || wasTold, 'a writer was not told')
+      store(face.d, HALF, 1)
+      store(face.d, HALF, 0)
+      mems.upWrite()
+    },
+    viewer(face: Face): void {
+      const mems = open(face)
+      const wasTold = mems.downRead()
+      const half = load(face.d, HALF)
+      assert(half === 0 || wasTold, 'a reader was not told')
+      mems.upRead()
+    },
+  }
+}
+
+function inside(face: Face, label: string): void {
+  face.cs(label)
+  load(face.d, LOOK)
+  face.cs('')
+}
+
+interface Thread {
+  readonly name: string
+  readonly count?: number
+  readonly daemon?: boolean
+  body(face: Face): void
+}
+
+/** Any threads over one lock. */
+function mems(name: string, threads: readonly Thread[], deaths = 0) {
+  const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
+  const reaper: Thread = { name: 'reaper', daemon: true, body: reap }
+  return model({
+    name,
+    shared: (t: Declare) => ({
+      s: t.int32(Slots.words(nrSlots), { init: aliveThreads }),
+      m: t.int32({
+        ACTIVE_WRITER: 0,
+        REFCOUNT: 1,
+        LOCK: 2,
+        ADD_REMOVE_LOCK: 3,
+        TASK: [4, CounterRwsem.words(nrSlots)],
+      }),
+      d: t.int32({ HALF: 0, LOOK: 1, STAGE: 2 }),
+    }),
+    threads: deaths === 0 ? threads : [...threads, reaper],
+    never: s => s.in('W') > 1 || (s.in('W') > 0 && s.in('R') > 0),
+    atEnd: s => deaths > 0 || (s.m.REFCOUNT === 0 && s.m.ACTIVE_WRITER === 0),
+    deaths,
+  })
+}
+
+function reap(face: Face): void {
+  const dead = face.awaitDeath()
+  const slots = new Slots(face.s)
+  slots.register(new CounterRwsem(slotOf(face.s, dead), face.m, 0, { privateMutex: true }))
+  slots.close(dead, 0)
+  slots.free(dead, 0)
+}
+
+const old = roles(false)
+const fixed = roles(true)
+
+function threadsOf(nrReaders: number, nrWriters: number, role: typeof old): Thread[] {
+  return [
+    { name: 'reader', count: nrReaders, body: role.reader },
+    { name: 'writer', count: nrWriters, body: role.writer },
+  ]
+}
+
+/** T2: the last reader wakes the second writer only. */
+const wakesOne = (role: typeof old) => threadsOf(1, 2, role)
+
+/** T3: the first writer's end erases the second. */
+const erases = (role: typeof old) => [
+  { name: 'first', body: (face: Face) => role.earlyWriter(face, false) },
+  { name: 'second', body: role.writer },
+  { name: 'reader', body: role.lateReader },
+]
+
+/** T4: the first writer, overwritten, reads. */
+const nests = (role: typeof old) => [
+  { name: 'first', body: role.nestingWriter },
+  { name: 'second', body: role.writer },
+]
+
+/** T5: the first writer, overwritten, ends a read that it began as itself. */
+const putsLate = (role: typeof old) => [
+  { name: 'first', body: (face: Face) => role.earlyWriter(face, true) },
+  { name: 'second', body: role.lateWriter },
+]
+
+/** T5's variant: the second writer, erased by the first one's end, reads. */
+const nestsErased = (role: typeof old) => [
+  { name: 'first', body: role.writer },
+  { name: 'second', body: role.nestingWriter },
+]
+
+export const models = [
+  mustFail(mems('T2, before: wakes one of two', wakesOne(old)), { kind: 'deadlock' }),
+  mems('T2, fixed', wakesOne(fixed)),
+  mustFail(mems('T3, before: erases the other', erases(old)), { kind: 'deadlock' }),
+  mems('T3, fixed', erases(fixed)),
+  mustFail(mems('T4, before: waits for its own lock', nests(old)), { kind: 'exception' }),
+  mems('T4, fixed', nests(fixed)),
+  mustFail(mems('T5, before: puts what it did not get', putsLate(old)), { kind: 'exception' }),
+  mems('T5, fixed', putsLate(fixed)),
+  mustFail(mems('T5, before: erased, it gets', nestsErased(old)), { kind: 'exception' }),
+  mems('T5, fixed: nobody is erased', nestsErased(fixed)),
+
+  mems('counter rwsem', threadsOf(2, 2, fixed)),
+  mems('counter rwsem, one dies', threadsOf(1, 2, fixed), 1),
+  mems('counter rwsem, one reader of two dies', threadsOf(2, 1, fixed), 1),
+  mems(
+    'counter rwsem, a death is told',
+    [
+      { name: 'changer', count: 2, body: fixed.changer },
+      { name: 'viewer', body: fixed.viewer },
+    ],
+    1,
+  ),
+  mems('counter rwsem, a writer gives up', [
+    { name: 'impatient', body: fixed.impatientWriter },
+    ...threadsOf(1, 1, fixed),
+  ]),
+]
