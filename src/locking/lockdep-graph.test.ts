@@ -111,16 +111,54 @@ test('a class that is no way on for a recursive reader is one when entered other
   )
 })
 
+/** Where, in the words of a graph of three classes, an edge EN is. */
+const edgeAt = (from: number, to: number): number => 2 + 3 + (from * 3 + to) * 4
+
 test('an edge that its inserter never found harmless is searched for again by others', () => {
-  const words = sharedWords(LockdepGraph.words(2, 64))
-  const graph = new LockdepGraph(words, 2)
+  const words = sharedWords(LockdepGraph.words(3, 64))
+  const graph = new LockdepGraph(words, 3)
   graph.insert(0, 1, EN, 'text')
-  const edge = words.findIndex((word, i) => i >= 4 && (word & 1) === 1)
-  words[edge]! &= ~1 // as if its inserter had died
+  words[edgeAt(0, 1)]! &= ~1 // as if its inserter had died
 
   equal(graph.insert(1, 0, EN, '')?.[0]?.text, 'text')
   equal(graph.insert(0, 1, EN, ''), null)
   equal(graph.isSure(0, 1, EN), true)
+})
+
+test('an edge that its inserter left, and that closes a cycle, is withdrawn by who reports it', () => {
+  const words = sharedWords(LockdepGraph.words(3, 64))
+  const graph = new LockdepGraph(words, 3)
+  graph.insert(1, 0, EN, 'dead')
+  const left = words[edgeAt(1, 0)]! & ~1
+  words[edgeAt(1, 0)] = 0
+  graph.insert(0, 1, EN, '')
+  words[edgeAt(1, 0)] = left
+
+  equal(graph.insert(1, 0, EN, '')?.length, 1)
+
+  equal(words[edgeAt(1, 0)], 0)
+  deepEqual([graph.insert(0, 2, EN, ''), graph.insert(2, 1, EN, '')], [null, null])
+})
+
+test('a path is told without going in circles that two dead inserters left', () => {
+  const words = sharedWords(LockdepGraph.words(3, 64))
+  const graph = new LockdepGraph(words, 3)
+  graph.insert(1, 0, EN, '')
+  const left = words[edgeAt(1, 0)]! & ~1
+  words[edgeAt(1, 0)] = 0
+  graph.insert(0, 1, EN, '')
+  graph.insert(1, 2, EN, '')
+  words[edgeAt(1, 0)] = left
+
+  const path = graph.insert(2, 0, EN, '')
+
+  deepEqual(
+    path?.map(edge => [edge.from, edge.to]),
+    [
+      [0, 1],
+      [1, 2],
+    ],
+  )
 })
 
 test('a graph without room for a text refuses the edge, and is not harmed', () => {
