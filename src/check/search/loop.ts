@@ -13,7 +13,7 @@
 import { Move } from '../program.ts'
 import { Act } from './rows.ts'
 import { CHUNK_BITS, LAST_MULTIPLIER, MULTIPLIERS, SECOND_SEED, type Store } from './store.ts'
-import { At, Flag, SPECIAL, type Tables, UNMADE } from './tables.ts'
+import { At, Flag, SPECIAL, type Tables, THREAD_SIZE, ThreadAt, UNMADE } from './tables.ts'
 
 /** What the loop asks for when something comes up. */
 export interface Hooks {
@@ -58,24 +58,24 @@ function each(size: number, text: (i: number) => string, between = '; '): string
 }
 
 function source({ size, fingerprints, keySize }: Store, bounded: boolean): string {
-  // A successor in the batch: state, hash, (second hash), flags and via, parent, table entry.
+  // A successor in the batch: state, hash, flags and via, parent, table entry, second hash.
   const HASH = size
-  const SECOND = size + 1
-  const INFO = size + 2
-  const FROM = size + 3
-  const FOUND = size + 4
-  const RECORD = size + 5
+  const INFO = size + 1
+  const FROM = size + 2
+  const FOUND = size + 3
+  const SECOND = size + 4
+  const RECORD = size + (fingerprints ? 5 : 4)
   const key = (i: number) => (fingerprints ? (i === 0 ? HASH : SECOND) : i)
   const same = each(keySize, i => `C[c + ${i}] === B[j + ${key(i)}]`, ' && ')
   return `'use strict'
-  const { nrThreads, ints, shifts, masks, firstHeads, heads, watched, extra } = tables
+  const { nrThreads, watched, extra } = tables
   const { states, keys, parents, vias } = store
   const { canonical, edges } = hooks
   const lookMask = hooks.looks ? ${Flag.Look | Flag.Failed} : ${Flag.Failed}
   const scratch = new Int32Array(${size})
-  let rows = tables.rows, entries = tables.entries
+  let code = tables.code
   let B = new Int32Array(${2 * SUCCESSORS_MAX * RECORD})
-  let count = store.count, i = store.explored, touched = 0
+  let count = store.count, i = store.explored
   while (i < count && i < store.stop) {
     let b = 0
     const end = Math.min(i + ${BLOCK}, count, store.stop, (i | ${(1 << CHUNK_BITS) - 1}) + 1)
@@ -86,24 +86,25 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
       ${bounded ? 'const last = tables.lastRun(A, o); let lastCan = 0' : ''}
       for (let u = 0; u < nrThreads; u++) {
         const t = ${bounded ? '(u + Math.max(0, last)) % nrThreads' : 'u'}
-        const p = (A[o + ints[t]] >>> shifts[t]) & masks[t]
-        let r = heads[firstHeads[t] + p]
+        const d = t * ${THREAD_SIZE}
+        const p = (A[o + code[d + ${ThreadAt.Int}]] >>> code[d + ${ThreadAt.Shift}]) &
+          code[d + ${ThreadAt.Mask}]
+        let r = code[code[d + ${ThreadAt.Heads}] + p]
         if (r === ${UNMADE}) {
           r = tables.make(t, p)
-          rows = tables.rows
-          entries = tables.entries
+          code = tables.code
         }
-        for (; r !== 0; r = rows[r + ${At.Next}]) {
-          const act = rows[r + ${At.Act}]
-          let e = rows[r + ${At.Base}] +
-            ((A[o + rows[r + ${At.Int}]] >>> rows[r + ${At.Shift}]) & rows[r + ${At.Mask}]) * ${size + 1}
+        for (; r !== 0; r = code[r + ${At.Next}]) {
+          const act = code[r + ${At.Act}]
+          const v = (A[o + code[r + ${At.Int}]] >>> code[r + ${At.Shift}]) & code[r + ${At.Mask}]
+          let e = r + ${At.Entries} + v * ${size + 1}
           let more = 0
           if ((act & ${SPECIAL}) !== 0) {
             e = tables.special(r, t, A, o)
             if (e < 0) continue
             more = tables.more
           }
-          let f = entries[e]
+          let f = code[e]
           if (f === 0) {
             store.explored = i
             f = tables.fill(r, e)
@@ -111,7 +112,7 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
           if ((f & ${Flag.None}) !== 0) continue
           f |= more
           able |= ~act & ${Act.Choice}
-          ${each(size, i => `let n${i} = (s${i} + entries[e + ${i + 1}]) | 0`)}
+          ${each(size, i => `let n${i} = (s${i} + code[e + ${i + 1}]) | 0`)}
           if ((act & ${SPECIAL}) !== 0 || (f & ${Flag.Sleeps}) !== 0) {
             if ((f & ${Flag.Sleeps}) !== 0) tables.sleep(r, t, A, o)
             ${each(size, i => `n${i} = (n${i} + extra[${i}]) | 0`)}
@@ -122,12 +123,12 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
             canonical(scratch)
             ${each(size, i => `n${i} = scratch[${i}]`)}
           }
-          if ((f & ${Flag.Changed}) !== 0 && watched[rows[r + ${At.Word}]] !== 0) f |= ${Flag.Look}
+          if ((f & ${Flag.Changed}) !== 0 && watched[code[r + ${At.Word}]] !== 0) f |= ${Flag.Look}
           ${hashing(size)}
           ${each(size, i => `B[b + ${i}] = n${i}`)}
           B[b + ${HASH}] = hash
           ${fingerprints ? `${secondHashing(size)}; B[b + ${SECOND}] = second` : ''}
-          B[b + ${INFO}] = f & lookMask | (act & ${Act.Choice}) << 1 | rows[r + ${At.Via}] << 8
+          B[b + ${INFO}] = f & lookMask | (act & ${Act.Choice}) << 1 | code[r + ${At.Via}] << 8
           B[b + ${FROM}] = i
           b += ${RECORD}
         }
@@ -146,6 +147,7 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
     store.explored = i
     store.reserve(b / ${RECORD})
     const { table, tableBits } = store, mask = table.length - 1
+    let touched = 0
     for (let j = 0; j < b; j += ${RECORD}) B[j + ${FOUND}] = table[B[j + ${HASH}] & mask]
     for (let j = 0; j < b; j += ${RECORD}) {
       const x = B[j + ${FOUND}]
@@ -189,8 +191,8 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
       if (edges !== null && (B[j + ${INFO}] & ${Act.Choice << 1}) === 0) edges.add(B[j + ${FROM}], y)
     }
     store.count = count
-  }
-  return touched`
+    store.touched = touched
+  }`
 }
 
 /**
@@ -198,7 +200,7 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
  * moves are looked at first.
  */
 function turning(size: number): string {
-  return `if (rows[r + ${At.Via}] >>> 5 === ${Move.Run}) {
+  return `if (code[r + ${At.Via}] >>> 5 === ${Move.Run}) {
             if (t === last) lastCan = 1
             const cost = t === last ? 0 : lastCan
             if (cost + tables.preemptions(A, o) > hooks.bound) continue

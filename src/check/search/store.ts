@@ -19,6 +19,12 @@ const TABLE_BITS = 14
 /** The table is grown when more than 5 in 8 places are taken. */
 const FULL = 0.625
 
+/** A table smaller than this grows fourfold. */
+const SMALL_TABLE_BITS = 22
+
+/** States put into a new table at once. Divides a chunk. */
+const BATCH = 64
+
 /** There are more states than asked for. */
 export class TooBig extends Error {
   override readonly name = 'TooBig'
@@ -47,6 +53,8 @@ export class Store {
   readonly vias: Uint8Array[] = []
   table = new Int32Array(1 << TABLE_BITS)
   tableBits = TABLE_BITS
+  /** Keeps loads that only bring memory closer from being optimised away. */
+  touched = 0
   /** Called with the number of states, now and then. */
   onProgress: ((states: number) => void) | undefined
 
@@ -129,13 +137,24 @@ export class Store {
   }
 
   private growTable(): void {
-    this.tableBits++
+    this.tableBits += this.tableBits < SMALL_TABLE_BITS ? 2 : 1
     this.table = EMPTY // let it go before the new one is made: all is in `keys`
     this.table = new Int32Array(2 ** this.tableBits)
-    for (let i = 0; i < this.count; i++) {
+    const hashes = new Int32Array(BATCH)
+    const mask = this.table.length - 1
+    for (let i = 0; i < this.count; i += BATCH) {
+      const nr = Math.min(BATCH, this.count - i)
       const chunk = this.keys[i >>> CHUNK_BITS]!
       const offset = (i & CHUNK_MASK) * this.keySize
-      this.enter(this.fingerprints ? chunk[offset]! : hashOf(chunk, offset, this.size), i)
+      let touched = 0
+      for (let k = 0; k < nr; k++) {
+        const at = offset + k * this.keySize
+        const hash = this.fingerprints ? chunk[at]! : hashOf(chunk, at, this.size)
+        hashes[k] = hash
+        touched |= this.table[hash & mask]! // brings the line in while others are on their way
+      }
+      for (let k = 0; k < nr; k++) this.enter(hashes[k]!, i + k)
+      this.touched = touched
     }
   }
 

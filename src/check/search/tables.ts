@@ -1,8 +1,12 @@
 /*
- * Rows for the generated loop: the moves of each thread at each place, as numbers in flat arrays.
+ * Code for the generated loop: the moves of each thread at each place, as numbers in one array.
+ *
+ *     threads   where its place is in a state, and where its heads are
+ *     heads     by thread and place: the first row
+ *     rows      one for each move that the place has, chained
  *
  * A row has, for each value of its word, an entry: flags, and what to add to each integer of the
- * state. Both are made when they first come up. Moves that involve other threads (sleeping and
+ * state. Rows and entries are made when they first come up. Moves that involve other threads (sleeping and
  * waking, deaths, barriers) additionally go through `special` or `sleep`.
  */
 import type { Move, Step } from '../program.ts'
@@ -10,19 +14,24 @@ import { type Field, type Layout, Relayout } from './layout.ts'
 import type { Place, Places } from './places.ts'
 import { Act, outcome, type Row } from './rows.ts'
 
+/** Offsets in what the code says of a thread: where its place is, and its first rows. */
+export const ThreadAt = { Int: 0, Shift: 1, Mask: 2, Heads: 3 } as const
+export const THREAD_SIZE = 4
+
 /** Offsets in a row. */
 export const At = {
   Act: 0,
+  /** Where the number of the word's value is. */
   Int: 1,
   Shift: 2,
   Mask: 3,
-  Base: 4,
   /** The next row of the place; 0 if there is none. */
-  Next: 5,
-  Via: 6,
-  Word: 7,
+  Next: 4,
+  Via: 5,
+  Word: 6,
+  /** The entries. */
+  Entries: 7,
 } as const
-export const ROW_SIZE = 8
 
 /** Flags of an entry; 0 if it was not made yet. */
 export const Flag = {
@@ -47,15 +56,8 @@ export class Tables {
   readonly places: Places
   readonly layout: Layout
   readonly nrThreads: number
-  /** Where a thread's place is, for each thread. */
-  readonly ints: Int32Array
-  readonly shifts: Int32Array
-  readonly masks: Int32Array
-  /** `heads[firstHeads[thread] + place]` is the first row. */
-  readonly firstHeads: Int32Array
-  readonly heads: Int32Array
-  rows = new Int32Array(ROW_SIZE * 256)
-  entries: Int32Array
+  /** Grows: read it anew after `make`. */
+  code: Int32Array
   /** By word, whether `never` looks at it; one more for rows without a word. */
   readonly watched: Uint8Array
   /** What `special` and `sleep` add to the state. */
@@ -68,10 +70,12 @@ export class Tables {
   lastMade: Step | null = null
   /** Threads that are interchangeable, by group. */
   private readonly groups: readonly (readonly number[])[]
-  private readonly sources: Row[] = []
-  private readonly rowThreads: number[] = []
-  private nrRows = 1 // row 0 means none
-  private nrEntryInts = 0
+  /** The move that a row of the code stands for. */
+  private readonly sources = new Map<number, { thread: number; row: Row }>()
+  private readonly ints: Int32Array
+  private readonly shifts: Int32Array
+  private readonly masks: Int32Array
+  private length: number
 
   constructor(places: Places, layout: Layout, watched: Uint8Array) {
     this.places = places
@@ -81,13 +85,14 @@ export class Tables {
     this.ints = Int32Array.from(layout.threads, field => field.at)
     this.shifts = Int32Array.from(layout.threads, field => field.shift)
     this.masks = Int32Array.from(layout.placeBits, bits => 2 ** bits - 1)
-    this.firstHeads = new Int32Array(this.nrThreads)
-    for (let t = 1; t < this.nrThreads; t++) {
-      this.firstHeads[t] = this.firstHeads[t - 1]! + this.masks[t - 1]! + 1
-    }
     const nrHeads = this.masks.reduce((sum, mask) => sum + mask + 1, 0)
-    this.heads = new Int32Array(nrHeads).fill(UNMADE)
-    this.entries = new Int32Array(1 << 12)
+    this.length = this.nrThreads * THREAD_SIZE + nrHeads
+    this.code = new Int32Array(this.length + (1 << 12)).fill(UNMADE, 0, this.length)
+    let heads = this.nrThreads * THREAD_SIZE
+    for (const [t, { at, shift }] of layout.threads.entries()) {
+      this.code.set([at, shift, this.masks[t]!, heads], t * THREAD_SIZE)
+      heads += this.masks[t]! + 1
+    }
     this.extra = new Int32Array(layout.size)
     this.turned = new Int32Array(layout.size)
     const { classOf } = places.automata
@@ -130,33 +135,33 @@ export class Tables {
     for (const source of [...this.places.rows(place)].reverse()) {
       next = this.addRow(thread, source, next)
     }
-    return (this.heads[this.firstHeads[thread]! + index] = next)
+    const heads = this.code[thread * THREAD_SIZE + ThreadAt.Heads]!
+    return (this.code[heads + index] = next)
   }
 
   /** Makes the entry at `entry` of a row; returns its flags. */
   fill(row: number, entry: number): number {
-    const source = this.sources[row / ROW_SIZE]!
-    const thread = this.rowThreads[row / ROW_SIZE]!
-    const { size } = this.layout
+    const { thread, row: source } = this.sources.get(row)!
+    const { code } = this
     this.lastMade = { thread, move: source.move }
-    const at = (entry - this.rows[row + At.Base]!) / (size + 1)
+    const at = (entry - row - At.Entries) / (this.layout.size + 1)
     const result = outcome(source, at)
-    if (result === null) return (this.entries[entry] = Flag.Known | Flag.None)
+    if (result === null) return (code[entry] = Flag.Known | Flag.None)
     const { place } = source
     const to = result.place
     let flags: number = Flag.Known
     const moved = this.admit(to) - place.index
-    this.entries[entry + 1 + this.ints[thread]!]! += moved << this.shifts[thread]!
+    code[entry + 1 + this.ints[thread]!]! += moved << this.shifts[thread]!
     if (source.word >= 0 && result.value !== at) {
       const field = this.layout.words[source.word]!
       if (result.value >= 2 ** field.bits) throw new Relayout()
-      this.entries[entry + 1 + field.at]! += (result.value - at) << field.shift
+      code[entry + 1 + field.at]! += (result.value - at) << field.shift
       flags |= Flag.Changed
     }
     if (to.queue >= 0 && place.queue < 0) flags |= Flag.Sleeps
     if (to.label !== place.label || to.dead !== place.dead) flags |= Flag.Look
     if (to.failed) flags |= Flag.Failed
-    return (this.entries[entry] = flags)
+    return (code[entry] = flags)
   }
 
   /**
@@ -166,21 +171,20 @@ export class Tables {
   special(row: number, thread: number, state: Int32Array, offset: number): number {
     this.extra.fill(0)
     this.more = 0
-    const act = this.rows[row]!
-    const base = this.rows[row + At.Base]!
+    const act = this.code[row + At.Act]!
     if ((act & Act.Death) !== 0 && !this.mayDie(state, offset)) return -1
     if ((act & Act.Barrier) !== 0 && this.anyDirty(state, offset)) return -1
     if ((act & Act.Leave) !== 0) this.leave(thread, state, offset)
     let at = 0
     if ((act & Act.Notify) !== 0) at = this.notify(thread, state, offset)
     if ((act & Act.Await) !== 0) at = this.untold(thread, state, offset)
-    return at < 0 ? -1 : base + at * (this.layout.size + 1)
+    return at < 0 ? -1 : row + At.Entries + at * (this.layout.size + 1)
   }
 
   /** The thread goes to sleep: puts its rank into `extra`. */
   sleep(row: number, thread: number, state: Int32Array, offset: number): void {
     this.extra.fill(0)
-    const word = this.rows[row + At.Word]!
+    const word = this.code[row + At.Word]!
     let before = 0
     for (let u = 0; u < this.nrThreads; u++) {
       if (u !== thread && this.place(u, state, offset).queue === word) before++
@@ -317,22 +321,18 @@ export class Tables {
   }
 
   private addRow(thread: number, source: Row, next: number): number {
-    const number = this.nrRows++
-    const row = number * ROW_SIZE
-    if (row + ROW_SIZE > this.rows.length) this.rows = doubled(this.rows)
-    this.sources[number] = source
-    this.rowThreads[number] = thread
     const { act, word, move } = source
     const field: Field = word < 0 ? { at: 0, shift: 0, bits: 0 } : this.layout.words[word]!
     const others = (act & (Act.Notify | Act.Await)) === 0 ? 0 : this.nrThreads
-    const base = this.nrEntryInts
-    this.nrEntryInts += Math.max(2 ** field.bits, others + 1) * (this.layout.size + 1)
-    while (this.nrEntryInts > this.entries.length) this.entries = doubled(this.entries)
+    const row = this.length
+    this.sources.set(row, { thread, row: source })
+    this.length += At.Entries + Math.max(2 ** field.bits, others + 1) * (this.layout.size + 1)
+    while (this.length > this.code.length) this.code = doubled(this.code)
     const via = thread | (move << 5)
     const nrWords = this.layout.words.length
     const mask = 2 ** field.bits - 1
     const wordOrNone = word < 0 ? nrWords : word
-    this.rows.set([act, field.at, field.shift, mask, base, next, via, wordOrNone], row)
+    this.code.set([act, field.at, field.shift, mask, next, via, wordOrNone], row)
     return row
   }
 }

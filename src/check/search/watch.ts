@@ -63,7 +63,6 @@ export class Watch extends PackedView {
     if (watched[index] === 0) {
       watched[index] = 1
       this.words.push(index)
-      this.answers.clear()
     }
     return super.word(index)
   }
