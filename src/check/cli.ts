@@ -15,7 +15,7 @@ import type { CheckOptions, Report } from './model.ts'
 import { playModel, tellPlayed } from './run.ts'
 import { parseSchedule } from './schedule.ts'
 import { grouped, Table } from './table.ts'
-import { replayOnWorkers } from './workers.ts'
+import { isSteerable, replayOnWorkers } from './workers.ts'
 
 const HELP = `hotplug-check [files or folders]
 
@@ -162,7 +162,8 @@ async function checkOne({ file, check }: Loaded, args: Arguments): Promise<Resul
   try {
     const report = check.check(options)
     const { found } = report
-    if (!args.workers || found === null) return { name, report, error: null, asleep: null }
+    if (!args.workers || found === null || !isSteerable(found.steps))
+      return { name, report, error: null, asleep: null }
     const { asleep } = await replayOnWorkers(file, check.description, found.steps)
     return { name, report, error: null, asleep }
   } catch (error) {

@@ -21,11 +21,11 @@ export interface ThreadFace {
 export interface ThreadOptions<S extends Views> {
   readonly name: string
   /** How many; 1 if left out. With more they are called `name1`, `name2`, ... */
-  readonly count?: number
+  readonly count?: number | undefined
   /** They are interchangeable: no body looks at `id`, no word depends on it. */
-  readonly symmetric?: boolean
+  readonly symmetric?: boolean | undefined
   /** Need not finish, and does not die: a recovery that waits for deaths. */
-  readonly daemon?: boolean
+  readonly daemon?: boolean | undefined
   /** Synchronous; builds its own objects; shares nothing but the declared words. */
   body(face: WordsOf<S> & ThreadFace): void
 }
@@ -46,28 +46,28 @@ export interface ModelOptions<S extends Views> {
   readonly name: string
   /** Declares every shared word. */
   shared(declare: Declare): S
-  readonly threads: readonly ThreadOptions<S>[]
+  readonly threads: readonly ThreadOptions<NoInfer<S>>[]
   /** True in a state that must not be reached. */
   never?(state: State<S>): boolean
   /** False in an end (all but daemons done or dead, nobody can move) that is wrong. */
   atEnd?(state: State<S>): boolean
   /** How many threads may die, each before any of its operations; 0 if left out. */
-  readonly deaths?: number
+  readonly deaths?: number | undefined
   /** Whether waits with a timeout may time out; else they last. */
-  readonly timeouts?: boolean
+  readonly timeouts?: boolean | undefined
   /** Whether sleepers may wake without a reason. */
-  readonly spurious?: boolean
+  readonly spurious?: boolean | undefined
   /** How plain stores travel: x86-64's store buffers, or arm64's. `tso` if left out. */
-  readonly memory?: 'tso' | 'arm'
+  readonly memory?: 'tso' | 'arm' | undefined
   /** Whether every state must be able to reach an end; true if left out. */
-  readonly livelock?: boolean
-  readonly search?: Search
+  readonly livelock?: boolean | undefined
+  readonly search?: Search | undefined
   /** How two moments of a thread are known to be one; see docs/checking.md. */
-  readonly identity?: 'frames' | 'history'
+  readonly identity?: 'frames' | 'history' | undefined
   /** Whether merged moments are run again, to be sure. True if left out. */
-  readonly audit?: boolean
+  readonly audit?: boolean | undefined
   /** Gives up beyond so many states. */
-  readonly maxStates?: number
+  readonly maxStates?: number | undefined
 }
 
 /** A thread of a model: one of an entry's `count`. */

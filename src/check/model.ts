@@ -48,11 +48,12 @@ export interface Checkable {
 }
 
 /**
- * Describes a model; nothing runs before its `check()`.
+ * Describes a model; nothing runs before its `check()`. (`S` comes from `shared` alone: bodies may
+ * name the type of what they are given.)
  *
  * @throws {HotplugError} `EINVAL`: no threads, overlapping names, values that do not fit, ...
  */
-export function model<S extends Views>(options: ModelOptions<S>): Checkable {
+export function model<S extends Views = never>(options: ModelOptions<S>): Checkable {
   const description = describe(options as unknown as ModelOptions<Views>)
   const { name, scope } = description
   return {

@@ -61,10 +61,16 @@ export async function replayOnWorkers(
 
 const UNSTEERABLE: ReadonlySet<Move> = new Set([Move.Flush, Move.Stale, Move.Early])
 
+/** Whether a schedule leaves nothing to the hardware; it has no plain stores then. */
+export function isSteerable(steps: readonly Step[]): boolean {
+  return steps.every(({ move }) => !UNSTEERABLE.has(move))
+}
+
 function turnsOf(operation: string, { program, steps }: Played): Turn[] {
   return steps.map(({ step, kind, node, result, woke }, i) => {
-    if (UNSTEERABLE.has(step.move)) {
-      throw new HotplugError('EINVAL', operation, `step ${i + 1} is the hardware's own choice`)
+    if (UNSTEERABLE.has(step.move) || kind === Kind.StorePlain) {
+      const reason = `step ${i + 1}: when a plain store reaches memory is the hardware's choice`
+      throw new HotplugError('EINVAL', operation, reason)
     }
     const { word, a, b } = program
     const what = { kind, word: word[node]!, a: a[node]!, b: b[node]! }
