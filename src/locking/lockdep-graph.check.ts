@@ -90,9 +90,15 @@ export const models = [
 
   twoOrders('lockdep: a -> b and b -> a at once, one dies', LockdepGraph, 1),
 
-  mustFail(twoOrders('lockdep: looks only before it tells', LooksTooEarly, 0), { kind: 'never' }),
+  mustFail(twoOrders('lockdep: looks only before it tells', LooksTooEarly, 0), {
+    kind: 'never',
+    steps: 24,
+  }),
 
-  mustFail(twoOrders('lockdep: leaves what it reports', NeverWithdraws, 0), { kind: 'never' }),
+  mustFail(twoOrders('lockdep: leaves what it reports', NeverWithdraws, 0), {
+    kind: 'never',
+    steps: 12,
+  }),
 
   model({
     name: 'lockdep: whoever comes after a death is told',
@@ -174,7 +180,10 @@ export const models = [
 
   names('lockdep: names, and one who names dies', LockdepGraph, 1),
 
-  mustFail(names('lockdep: names without compare and exchange', NamesBlindly, 0)),
+  mustFail(names('lockdep: names without compare and exchange', NamesBlindly, 0), {
+    kind: 'atEnd',
+    steps: 20,
+  }),
 ]
 
 function names(name: string, Graph: typeof LockdepGraph, deaths: number) {
