@@ -1,7 +1,7 @@
 /* A thread of a model, with real operations on real shared memory, steered as far as told. */
 import { workerData } from 'node:worker_threads'
 import { viewsOver } from '../src/check/layout.ts'
-import { setDriver } from '../src/check/learn/driver.ts'
+import { type Driver, setDriver } from '../src/check/learn/driver.ts'
 import { bodyOf } from '../src/check/run.ts'
 import { type ModelPlace, modelAt } from './checked.ts'
 import { Steering } from './steering.ts'
@@ -22,11 +22,17 @@ const body = bodyOf(description, description.threads[thread]!, thread)
 const all = new Int32Array(memory)
 const steering = new Steering(words, order)
 
-setDriver({
-  operate: (kind, { byteOffset }, index, a, b) =>
-    steering.take(thread, kind, all, [byteOffset / 4 + index, a, b]),
-  refuse: () => {},
-})
+const follower: Driver = {
+  operate(kind, { byteOffset }, index, a, b) {
+    setDriver(null) // steering has operations of its own
+    const result = steering.take(thread, kind, all, [byteOffset / 4 + index, a, b])
+    setDriver(follower)
+    return result
+  },
+  refuse() {},
+}
+
+setDriver(follower)
 try {
   body(views, { cs: () => {}, awaitDeath: () => -1 })
 } finally {

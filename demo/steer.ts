@@ -11,12 +11,12 @@ import { type Sleeper, Steering } from './steering.ts'
 const WATCHDOG_MS = 1000
 const LOOK_EVERY_MS = 20
 /** A thread that neither ends nor sleeps so long after it started is broken. */
-const PATIENCE_MS = 10_000
+const PATIENCE_MS = 20_000
 
-/** A model's shared memory and the size of its crew. */
+/** A model whose threads are run. */
 export interface Crew {
   readonly place: ModelPlace
-  readonly nrThreads: number
+  readonly threads: readonly string[]
   /** What the shared words are to begin with. */
   readonly initial: Int32Array
 }
@@ -36,7 +36,8 @@ export interface Steered {
  * @throws {Error} a thread threw, or neither ended nor slept.
  */
 export async function steer(crew: Crew, order: readonly number[]): Promise<Steered> {
-  const { place, nrThreads, initial } = crew
+  const { place, threads, initial } = crew
+  const nrThreads = threads.length
   const begin = performance.now()
   const words = new Int32Array(new SharedArrayBuffer(4 * initial.length))
   words.set(initial)

@@ -2,21 +2,26 @@
  * Steering: real threads take turns in a given order, and when it is over run as they like.
  *
  * A thread that cannot take its turn, because it sleeps or has ended, is passed over: so the same
- * order can be given to another form of the lock, and goes as far as it goes. Sleeps are real; who
- * wakes others waits until they are awake, so that it is clear whose turn it is.
+ * order can be given to another form of the lock, and goes as far as it goes. Sleeps are real; a
+ * sleeper that is woken out of turn sleeps again, and who wakes others waits until they are awake,
+ * so that it is clear whose turn it is.
  *
- *     STEP        index of the turn that is due
- *     AT + 2t     what thread t is at
- *     AT + 2t+1   the word that it sleeps on
+ *     STEP      index of the turn that is due
+ *     SLEEPS    how many sleeps have begun
+ *     a thread  what it is at; the word that it sleeps on; which of the sleeps it is
  */
 import { perform } from '../src/check/learn/driver.ts'
-import { Kind, Woke } from '../src/check/program.ts'
+import { Kind, NOTIFY_ALL, Woke } from '../src/check/program.ts'
 
 const STEP = 0
-const AT = 1
+const SLEEPS = 1
+const AT = 2
+const WORD = 1
+const TURN = 2
+const THREAD_WORDS = 3
 const RETRY_MS = 1
 
-const State = { Runs: 0, Sleeps: 1, Ended: 2 } as const
+const State = { Runs: 0, Sleeps: 1, Woken: 2, Ended: 3 } as const
 
 /** Of an operation: index of the word, first and second operand. */
 export type Operands = readonly [word: number, a: number, b: number]
@@ -35,21 +40,21 @@ export class Steering {
 
   /** Words that `nrThreads` threads need. */
   static words(nrThreads: number): number {
-    return AT + 2 * nrThreads
+    return AT + THREAD_WORDS * nrThreads
   }
 
   constructor(words: Int32Array, order: readonly number[]) {
     this.words = words
     this.order = order
-    this.nrThreads = (words.length - AT) / 2
+    this.nrThreads = (words.length - AT) / THREAD_WORDS
   }
 
   /** Does one operation of `thread` on `memory` when its turn has come; returns its result. */
   take(thread: number, kind: Kind, memory: Int32Array, operands: Operands): number {
-    const [word, a, b] = operands
+    const [word, a] = operands
     const isSteered = this.awaitTurn(thread)
     if (kind === Kind.Wait && Atomics.load(memory, word) === a) {
-      return this.sleep(thread, word, () => perform(kind, memory, word, a, b))
+      return this.sleep(thread, memory, operands)
     }
     const result = this.perform(kind, memory, operands)
     if (isSteered) this.passOn()
@@ -67,8 +72,8 @@ export class Steering {
     const left: Sleeper[] = []
     for (let thread = 0; thread < this.nrThreads; thread++) {
       const state = Atomics.load(this.words, this.at(thread))
-      if (state === State.Runs) return null
-      const word = Atomics.load(this.words, this.at(thread) + 1)
+      if (state === State.Runs || state === State.Woken) return null
+      const word = Atomics.load(this.words, this.at(thread) + WORD)
       if (state === State.Sleeps) left.push({ thread, word })
     }
     return left
@@ -96,37 +101,41 @@ export class Steering {
     return kind === Kind.Notify ? this.wake(memory, word, a) : perform(kind, memory, word, a, b)
   }
 
-  private sleep(thread: number, word: number, fallAsleep: () => number): number {
-    Atomics.store(this.words, this.at(thread) + 1, word)
-    this.set(this.at(thread), State.Sleeps)
+  /** Sleeps on the word; should it change before anybody wakes this thread, elsewhere. */
+  private sleep(thread: number, memory: Int32Array, [word, value]: Operands): number {
+    const at = this.at(thread)
+    Atomics.store(this.words, at + WORD, word)
+    Atomics.store(this.words, at + TURN, Atomics.add(this.words, SLEEPS, 1))
+    this.set(at, State.Sleeps)
     if (this.due() === thread) this.passOn()
-    const woke = fallAsleep()
-    this.set(this.at(thread), State.Runs)
-    return woke
+    while (Atomics.load(this.words, at) === State.Sleeps) {
+      const woke = perform(Kind.Wait, memory, word, value, 0)
+      if (woke === Woke.NotEqual) Atomics.wait(this.words, at, State.Sleeps)
+    }
+    this.set(at, State.Runs)
+    return Woke.Ok
   }
 
-  /** Notifies until as many are awake as should be: one may be on its way to its sleep. */
+  /** Wakes the first `count` sleepers, and waits until they are awake. */
   private wake(memory: Int32Array, word: number, count: number): number {
-    const sleepers = this.sleepersOn(word)
-    const expected = Math.min(count, sleepers)
-    for (let woken = 0; woken < expected; ) {
-      woken += perform(Kind.Notify, memory, word, expected - woken, 0)
-      if (woken < expected) Atomics.wait(this.words, STEP, this.step(), RETRY_MS)
+    const sleepers = this.sleepersOn(word).slice(0, count)
+    for (const thread of sleepers) this.set(this.at(thread), State.Woken)
+    for (const thread of sleepers) {
+      while (Atomics.load(this.words, this.at(thread)) === State.Woken) {
+        perform(Kind.Notify, memory, word, NOTIFY_ALL, 0)
+        Atomics.wait(this.words, this.at(thread), State.Woken, RETRY_MS)
+      }
     }
-    while (this.sleepersOn(word) > sleepers - expected) {
-      Atomics.wait(this.words, STEP, this.step(), RETRY_MS)
-    }
-    return expected
+    return sleepers.length
   }
 
-  private sleepersOn(word: number): number {
-    let nr = 0
-    for (let thread = 0; thread < this.nrThreads; thread++) {
-      const at = this.at(thread)
-      if (Atomics.load(this.words, at) !== State.Sleeps) continue
-      if (Atomics.load(this.words, at + 1) === word) nr++
-    }
-    return nr
+  /** Who sleeps on a word, first come first. */
+  private sleepersOn(word: number): number[] {
+    const turnOf = (thread: number): number => Atomics.load(this.words, this.at(thread) + TURN)
+    return Array.from({ length: this.nrThreads }, (_, thread) => thread)
+      .filter(thread => Atomics.load(this.words, this.at(thread)) === State.Sleeps)
+      .filter(thread => Atomics.load(this.words, this.at(thread) + WORD) === word)
+      .sort((a, b) => turnOf(a) - turnOf(b))
   }
 
   private canMove(thread: number): boolean {
@@ -147,6 +156,6 @@ export class Steering {
   }
 
   private at(thread: number): number {
-    return AT + 2 * thread
+    return AT + THREAD_WORDS * thread
   }
 }

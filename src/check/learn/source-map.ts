@@ -6,6 +6,9 @@ import { SourceMap } from 'node:module'
 import { isAbsolute, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+// Asked once: in a worker, cwd() goes through Atomics, which a capture answers.
+const WORKING_DIRECTORY = process.cwd()
+
 /** The lines that a module's lines were compiled from. */
 export interface Origin {
   /** Path or URL of the source. */
@@ -27,7 +30,7 @@ export function pathOf(url: string): string {
 /** A path as people want to read it: from the working directory on, if it is below. */
 export function displayPath(file: string): string {
   if (!isAbsolute(file)) return file
-  const short = relative(process.cwd(), file)
+  const short = relative(WORKING_DIRECTORY, file)
   return short.startsWith('..') ? file : short
 }
 
