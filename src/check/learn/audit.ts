@@ -132,7 +132,7 @@ interface ModuleValue {
 
 /** What modules hold that bodies might change. */
 function moduleValues(): ModuleValue[] {
-  return frames.allTables().flatMap(({ table }) =>
+  return frames.usedTables().flatMap(({ table }) =>
     table.values.map(([name, line, read]) => {
       const site = { file: displayPath(table.file), line, text: '' }
       return { name, site, read, text: textOf(read) }

@@ -142,7 +142,8 @@ export class Automaton implements Program {
     const [to0, to1] = [this.to0[node] as number, this.to1[node] as number]
     if (to0 >= 0) edges.push([this.result0[node] as number, to0])
     if (to1 >= 0) edges.push([this.result1[node] as number, to1])
-    return edges.concat([...(this.more.get(node) ?? [])])
+    const more = this.more.get(node)
+    return more === undefined ? edges : edges.concat([...more])
   }
 
   /** The first operations that led to a node, and what each resulted in. */

@@ -98,22 +98,19 @@ export class Capture implements Driver, Watch {
     const before = setDriver(this)
     frames.watch = this
     frames.n = 0
-    let ended: Moment | null = null
     try {
       const returned: unknown = body(this.memory.views, this.face)
       if (returned instanceof Promise) this.refuseAsync(returned)
-      ended = this.ending(Kind.Done, '', [])
+      this.moment ??= this.momentOf(Kind.Done, 0, 0, 0)
     } catch (error) {
-      if (isPassedBy(error)) this.refuse(PASSED_BY, sitesOfError(error)[0] ?? null)
-      ended = this.ending(Kind.Fail, errorText(error), sitesOfError(error))
+      if (!this.poisoned) this.fail(error)
     } finally {
       frames.watch = null
       setDriver(before)
     }
     if (this.refusal !== null) throw this.refusal
-    if (this.moment !== null) return this.moment
     if (this.at < path.length) throw new Refusal(notRepeated(path[this.at] as Step, null), null)
-    return ended
+    return this.moment as unknown as Moment
   }
 
   operate(kind: Kind, words: Int32Array, index: number, a: number, b: number): number {
@@ -190,8 +187,11 @@ export class Capture implements Driver, Watch {
     throw STOP
   }
 
-  private ending(kind: Kind, error: string, sites: readonly Site[]): Moment {
-    return Object.assign(this.momentOf(kind, 0, 0, 0), { error, sites })
+  private fail(error: unknown): void {
+    const sites = sitesOfError(error)
+    if (isPassedBy(error)) this.refusal = new Refusal(PASSED_BY, sites[0] ?? null)
+    this.moment = this.momentOf(Kind.Fail, 0, 0, 0)
+    Object.assign(this.moment, { error: errorText(error), sites })
   }
 
   private momentOf(kind: Kind, word: number, a: number, b: number): Moment {

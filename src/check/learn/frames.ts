@@ -45,7 +45,13 @@ export class Frames {
   watch: Watch | null = null
   private readonly closures = new WeakMap<object, Closure>()
   private readonly readers = new WeakMap<object, (object: object) => readonly unknown[]>()
+  private readonly loaded = new Set<Module>()
   private readonly tables = new Map<Module, ModuleTable>()
+
+  /** A module begins. */
+  load(module: Module): void {
+    this.loaded.add(module)
+  }
 
   /** A function at `depth` is about to call. @returns No arguments. */
   at(depth: number, module: Module, call: number, values: readonly unknown[]): readonly never[] {
@@ -133,10 +139,20 @@ export class Frames {
     return known
   }
 
-  /** The tables of all modules that published anything, in no particular order. */
-  allTables(): ModuleTable[] {
-    for (const module of this.modules) this.tableOf(module)
+  /** The modules that bodies have used. */
+  usedTables(): ModuleTable[] {
     return [...this.tables.values()]
+  }
+
+  /** The module that the engine calls by this name; undefined if it was not transformed. */
+  tableOfScript(script: string): ModuleTable | undefined {
+    const used = this.usedTables().find(module => module.isScript(script))
+    if (used !== undefined) return used
+    for (const module of this.loaded) {
+      const table = this.tables.get(module) ?? new ModuleTable(-1, module())
+      if (table.isScript(script)) return table
+    }
+    return undefined
   }
 }
 

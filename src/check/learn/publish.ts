@@ -37,6 +37,8 @@ type Statement = AnyNode
 export function publish(source: Source): void {
   const walk = new Walk(source)
   const scope = source.scopes.module
+  const first = source.program.body.find(statement => !('directive' in statement))
+  if (first !== undefined) source.splice.insert(first.start, '$hotplug.load($hotplugSites);')
   walk.each(source.program, { scope, frame: null, held: [], leaving: [], loops: [] })
   walk.finish()
 }

@@ -1,7 +1,7 @@
 /*
  * A module under transformation: its syntax, what was found in it, and the table that it takes along.
  */
-import { type AnyNode, type Options, parse, type Token, tokTypes } from 'acorn'
+import { type AnyNode, type Options, type Program, parse, type Token, tokTypes } from 'acorn'
 import { type Scopes, scopesOf } from './scope.ts'
 import { type Origin, originOf } from './source-map.ts'
 import { Lines, Splice } from './splice.ts'
@@ -49,7 +49,7 @@ export class Source {
   readonly url: string
   readonly splice: Splice
   readonly scopes: Scopes
-  readonly program: AnyNode
+  readonly program: Program
   readonly calls: Call[] = []
   readonly refusals: [number, string][] = []
   private readonly tokens: Token[] = []

@@ -8,7 +8,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Refusal, type Site } from '../program.ts'
-import { type Frames, frames, type ModuleTable } from './frames.ts'
+import { type Frames, frames } from './frames.ts'
 import type { SiteRow } from './source.ts'
 import { displayPath, type Origin, originOf } from './source-map.ts'
 
@@ -91,17 +91,13 @@ function isUserScript(script: string | null | undefined): boolean {
 }
 
 function siteOf(script: string, line: number): Site {
-  const module = moduleOf(script)
+  const module = frames.tableOfScript(script)
   if (module !== undefined) {
     return { file: displayPath(module.table.file), line: module.lineOf(line), text: '' }
   }
   const origin = originOfScript(script)
   if (origin === null) return { file: script, line, text: '' }
   return { file: displayPath(origin.file), line: origin.lineOf(line - 1, 0), text: '' }
-}
-
-function moduleOf(script: string): ModuleTable | undefined {
-  return frames.allTables().find(module => module.isScript(script))
 }
 
 const origins = new Map<string, Origin | null>()
@@ -134,7 +130,7 @@ function refuseFrame(sites: readonly NodeJS.CallSite[], at: number): never {
     const what = `an operation in a callback of ${name}, which has state that the checker cannot see`
     throw new Refusal(`${what}: write a loop, or give the model identity: 'history'`, below)
   }
-  if (moduleOf(script as string) === undefined) {
+  if (frames.tableOfScript(script as string) === undefined) {
     const what = 'an operation in code that was not loaded through hotplug/check/register'
     throw new Refusal(
       `${what}: run node with --import, or give the model identity: 'history'`,
