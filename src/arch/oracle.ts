@@ -13,7 +13,7 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { threadId, type Worker } from 'node:worker_threads'
 import { compareExchange, load, store, type Words } from '#atomics'
-import type { ThreadOracle } from '../locking/slots.ts'
+import { type ThreadOracle, TID_MAX } from '../locking/slots.ts'
 
 /** Field 22 of /proc/.../stat, counted from the field after the name, which is the third. */
 const START_FIELD = 22 - 3
@@ -62,7 +62,7 @@ function startOf(tid: number): number {
   }
 }
 
-/** Pairs of a worker's id and its maker's, each plus 1: `FAMILY_WORDS` words, zeroed. */
+/** Pairs of a worker's id and its maker's: `FAMILY_WORDS` words, zeroed. */
 export const FAMILY_WORDS = 2 * FAMILY_MAX
 
 /**
@@ -72,16 +72,21 @@ export const FAMILY_WORDS = 2 * FAMILY_MAX
  */
 export function portableOracle(family: Words, index: number): WatchingOracle {
   const dead = new Set<number>()
+  const mine = tidOf(threadId)
   return {
-    tid: threadId + 1,
+    tid: mine,
     start: 1,
     exists: tid => !dead.has(tid),
-    made: child => addToFamily(family, index, child + 1, threadId + 1),
+    made: child => addToFamily(family, index, tidOf(child), mine),
     ended: child => {
-      dead.add(child + 1)
-      buryChildren(family, index, child + 1, dead)
+      dead.add(tidOf(child))
+      buryChildren(family, index, tidOf(child), dead)
     },
   }
+}
+
+function tidOf(id: number): number {
+  return (id % TID_MAX) + 1
 }
 
 function addToFamily(family: Words, index: number, child: number, parent: number): void {

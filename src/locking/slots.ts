@@ -6,27 +6,29 @@
  * what a thread held when it died is told by the words it left behind, and a word that names a
  * generation which is not alive is a word that anyone may take over.
  *
- *     TID     0, or the kernel's id of the thread that has the slot (the claim itself)
+ *     CLAIM   0, or generation << 22 | id of the thread that has the slot
+ *     START   when that thread started; 0 until it has said so
  *     STATE   generation << 2 | Free, Alive or Gone
  *
  *     attach                           detach, or reap by any thread
- *     A1  TID: 0 -> mine               R1  STATE: Alive -> Gone (runs no more JavaScript: a hint
+ *     A1  CLAIM: 0 -> mine             R1  STATE: Alive -> Gone (runs no more JavaScript: a hint
  *     A2  START = my start time            is enough; from here on its locks are anyone's)
  *     A3  STATE: Free -> Alive         R2  recover(): wakes every lock's sleepers
  *     A4  ring the doorbell            R3  only if the kernel's thread is gone (its asynchronous
  *                                          I/O may still write): STATE: Gone -> Free, generation + 1
  *                                      R4  recover() again, for what outlives the thread's code
  *                                      R5  START: its start time -> 0
- *                                      R6  TID: its id -> 0
+ *                                      R6  CLAIM: its claim -> 0
  *
  * Claim and identification are one word (A1), so a thread that dies between any two steps leaves
- * a slot that says who had it; START is 0 before A2, and then the id alone identifies. All steps
- * of a reaper are compare-exchanges from what it saw: two may work at once, each may die and be
- * followed by the next, and R2, R4 may run twice: they name the dead by generation, so they cannot
- * touch the slot's next owner. R6 comes last: nobody attaches before the slot is whole.
+ * a slot that says who had it; START is 0 before A2, and then the id alone identifies.
  *
- * The kernel gives an id away again only after all others, and a generation comes back after 2^19
- * attaches of one slot: nobody sleeps between two of these steps for so long.
+ * All steps of a reaper are compare-exchanges from what it saw, and it looks at CLAIM and START
+ * twice, so that what it saw is of one owner. So two may reap at once, each may die and be followed
+ * by the next, and R2, R4 may run twice: they name the dead by generation, and cannot touch the
+ * slot's next owner, even if the kernel gave that the same id. R6 comes last: nobody attaches
+ * before the slot is whole. (A generation comes back after 2^19 attaches of one slot, the bits of
+ * it in a claim after 2^9, to the same id: nobody sleeps between two of these steps for so long.)
  *
  * Checked by slots.check.ts.
  */
@@ -43,6 +45,7 @@ export const HEARTBEAT_MS = 100
 
 export const Status = { Free: 0, Alive: 1, Gone: 2 } as const
 
+const TID_BITS = 22
 const SLOT_BITS = 10
 const SLOT_MASK = (1 << SLOT_BITS) - 1
 const GENERATION_MASK = (1 << 19) - 1
@@ -50,12 +53,15 @@ const STATUS_MASK = 3
 
 const DOORBELL = 0
 const STATE = 0
-const TID = 1
+const CLAIM = 1
 const START = 2
+
+/** Thread ids are 1 to `TID_MAX`, as the kernel's are. */
+export const TID_MAX = (1 << TID_BITS) - 1
 
 /** Tells threads of the process apart, and the living from the dead. From `arch/`. */
 export interface ThreadOracle {
-  /** The calling thread's id, positive. */
+  /** The calling thread's id, from 1 to `TID_MAX`. */
   readonly tid: number
   /** When the calling thread started, in the oracle's own unit; tells two users of one id apart. */
   readonly start: number
@@ -153,9 +159,13 @@ export class Slots {
    * @throws {HotplugError} `ENOSPC`: every slot is taken.
    */
   attach(oracle: ThreadOracle, from = 0, to: number = this.nrSlots): Slot {
+    assert(oracle.tid > 0 && oracle.tid <= TID_MAX, `slots: thread id ${oracle.tid}`)
     for (let index = from; index < to; index++) {
-      if (load(this.words, this.at(index, TID)) !== 0) continue
-      if (compareExchange(this.words, this.at(index, TID), 0, oracle.tid) !== 0) continue // A1
+      const found = load(this.words, this.at(index, CLAIM))
+      if (found !== 0) continue
+      const generation = load(this.words, this.at(index, STATE)) >>> 2
+      const mine = (generation << TID_BITS) | oracle.tid
+      if (compareExchange(this.words, this.at(index, CLAIM), 0, mine) !== 0) continue // A1
       store(this.words, this.at(index, START), oracle.start) // A2
       const state = load(this.words, this.at(index, STATE))
       assert((state & STATUS_MASK) === Status.Free, `slots: ${index} was claimed while in use`)
@@ -204,12 +214,12 @@ export class Slots {
 
   /** The thread is gone from the machine: its slot can be taken again. Call after `close`. */
   free(index: number, generation: number): void {
-    const tid = load(this.words, this.at(index, TID))
+    const claim = load(this.words, this.at(index, CLAIM))
     const start = load(this.words, this.at(index, START))
     const gone = (generation << 2) | Status.Gone
     const next = ((generation + 1) & GENERATION_MASK) << 2
     if (compareExchange(this.words, this.at(index, STATE), gone, next) !== gone) return // R3
-    this.unclaim(index, tid, start, generation)
+    this.unclaim(index, claim, start, generation)
   }
 
   /**
@@ -218,15 +228,17 @@ export class Slots {
    * @returns Whether the slot was freed.
    */
   reap(index: number, oracle: ThreadOracle): boolean {
-    const tid = load(this.words, this.at(index, TID))
-    if (tid === 0) return false
+    const claim = load(this.words, this.at(index, CLAIM))
+    if (claim === 0) return false
     const start = load(this.words, this.at(index, START))
     const state = load(this.words, this.at(index, STATE))
-    const same = load(this.words, this.at(index, TID)) // else the three may be of two owners
-    if (same !== tid || oracle.exists(tid, start)) return false
+    const sameStart = load(this.words, this.at(index, START))
+    const sameClaim = load(this.words, this.at(index, CLAIM))
+    if (sameStart !== start || sameClaim !== claim) return false // not all of one owner
+    if (oracle.exists(claim & TID_MAX, start)) return false
     const generation = state >>> 2
     if ((state & STATUS_MASK) === Status.Free) {
-      this.unclaim(index, tid, start, (generation - 1) & GENERATION_MASK) // died in A2, A3, R4-R6
+      this.unclaim(index, claim, start, (generation - 1) & GENERATION_MASK) // died in A2, A3, R4-R6
       return true
     }
     this.close(index, generation)
@@ -240,10 +252,10 @@ export class Slots {
     notify(this.words, DOORBELL)
   }
 
-  private unclaim(index: number, tid: number, start: number, generation: number): void {
+  private unclaim(index: number, claim: number, start: number, generation: number): void {
     this.recover(tokenOf(index, generation)) // R4
     compareExchange(this.words, this.at(index, START), start, 0) // R5
-    compareExchange(this.words, this.at(index, TID), tid, 0) // R6
+    compareExchange(this.words, this.at(index, CLAIM), claim, 0) // R6
     this.ring()
   }
 
