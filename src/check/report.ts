@@ -120,9 +120,13 @@ const NOTES: Readonly<Record<Move, string>> = {
   [Move.Early]: 'overtakes the load',
 }
 
-/** `mutex.ts:10 < memhp.ts:17`: innermost first. */
+const SITES_MAX = 4
+
+/** `mutex.ts:10 < memhp.ts:17`: innermost first; in a long one the middle is left out. */
 export function sitesText(sites: readonly Site[]): string {
-  return sites.map(({ file, line }) => `${basename(file)}:${line}`).join(' < ')
+  const places = sites.map(({ file, line }) => `${basename(file)}:${line}`)
+  if (places.length <= SITES_MAX) return places.join(' < ')
+  return `${places.slice(0, SITES_MAX - 1).join(' < ')} < ... < ${places.at(-1)}`
 }
 
 function align(rows: readonly (readonly string[])[]): string {
