@@ -74,7 +74,9 @@ const NOTHING: Form = {
   }),
 }
 
-/** A mutex whose next owner does not hear that the last one died. */
+const LONG_MS = 5
+
+/** A mutex whose next owner does not hear that the last one died, long inside each time. */
 const UNTOLD: Form = {
   hasReaders: false,
   nrWords: () => Mutex.WORDS,
@@ -83,7 +85,7 @@ const UNTOLD: Form = {
     const ways = mutexWays(mutex)
     return {
       recoverables: [mutex],
-      write: turn => goIn(ways, turn, () => turn.write(false)),
+      write: turn => goIn(ways, turn, () => turn.board.change(false, () => turn.sleep(LONG_MS))),
     }
   },
 }

@@ -64,9 +64,14 @@ export class Turn {
   /** Stays for a random time: mostly short, now and then long enough that others fall asleep. */
   hold(): void {
     if (this.random.oneIn(SLEEP_ONE_IN)) {
-      Atomics.wait(this.nap, 0, 0, this.random.below(SLEEP_MS_MAX + 1))
+      this.sleep(this.random.below(SLEEP_MS_MAX + 1))
     } else {
       for (let i = this.random.below(SPINS_MAX); i > 0; i--) Atomics.load(this.nap, 0)
     }
+  }
+
+  /** Blocks the thread. */
+  sleep(ms: number): void {
+    Atomics.wait(this.nap, 0, 0, ms)
   }
 }
