@@ -44,6 +44,7 @@ export const importedPackages: Rule = tree =>
     module.imports
       .filter(name => !name.startsWith('src/') && !name.startsWith('node:'))
       .filter(name => !(PACKAGES[name] ?? []).includes(layerOf(module.path)))
+      .filter(name => !(name.startsWith('test/') && module.path.endsWith('.check.ts')))
       .map(name => `${module.path}: imports ${name}`),
   )
 

@@ -11,6 +11,9 @@ const MAY: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     setInterval: 'keeps the loop alive while waitAsync sleeps',
     clearInterval: 'the same',
   },
+  'src/locking.ts': {
+    'node:worker_threads': 'asks whether this is the main thread',
+  },
   'src/locking/acquire.ts': {
     'AbortSignal.timeout': 'the timeout of an acquisition on an event loop',
   },

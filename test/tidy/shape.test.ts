@@ -7,12 +7,27 @@ const long = (lines: number): string => `function f() {\n${'  g()\n'.repeat(line
 
 test('files have at most 500 lines of at most 100 characters', () => {
   deepEqual(shape.fileSizes(repository()), [])
+  deepEqual(shape.lineSizes(repository()), [])
 })
 
-test('a file of 501 lines and a line of 101 characters are found', () => {
-  const tree = treeOf({ 'a.ts': 'f()\n'.repeat(501), 'b.ts': `\n// ${'x'.repeat(98)}` })
+test('a file of 501 lines is found', () => {
+  deepEqual(shape.fileSizes(treeOf({ 'a.ts': 'f()\n'.repeat(501) })), ['a.ts: 501 lines'])
+})
 
-  deepEqual(shape.fileSizes(tree), ['a.ts: 501 lines', 'b.ts:2: 101 characters'])
+test('a line of 101 characters is found, unless a literal of a test makes it so long', () => {
+  const literal = `\nf('${'x'.repeat(98)}')`
+  const tree = treeOf({
+    'a.ts': `\n// ${'x'.repeat(98)}`,
+    'b.ts': literal,
+    'c.test.ts': literal,
+    'd.test.ts': `\n// ${'x'.repeat(98)}`,
+  })
+
+  deepEqual(shape.lineSizes(tree), [
+    'a.ts:2: 101 characters',
+    'b.ts:2: 103 characters',
+    'd.test.ts:2: 101 characters',
+  ])
 })
 
 test('functions have at most 70 lines and 4 parameters', () => {

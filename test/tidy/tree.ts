@@ -91,7 +91,7 @@ function resolve(from: string, request: string): string {
 
 /** Whether a file is a test, or helps one: it may do what code that ships may not. */
 export function isTest(path: string): boolean {
-  return path.startsWith('test/') || path.endsWith('.test.ts') || path.includes('/testing/')
+  return path.startsWith('test/') || path.includes('.test.')
 }
 
 /** The number of the line, from 1, that offset `at` of `text` is on. */
