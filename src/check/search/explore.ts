@@ -33,8 +33,8 @@ export interface Exploration {
 /** Explores, as often as needed until all fits the layout. */
 export function explore(places: Places, spec: SearchSpec): Exploration {
   const watched = new Uint8Array(spec.initial.length + 1)
-  learn(places)
-  for (;;) {
+  for (let seed = 1; ; seed++) {
+    learn(places, seed)
     const search = new Search(places, spec, watched)
     try {
       search.run()

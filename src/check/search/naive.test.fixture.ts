@@ -2,17 +2,45 @@
  * A naive explorer that tests compare the search with: the semantics of program.ts once more,
  * on states that are plain objects, written without a thought for speed.
  */
+import { deepEqual, equal, ok } from 'node:assert/strict'
 import {
   BUFFER_MAX,
   type FailureKind,
   Kind,
   Move,
+  type SearchResult,
   type SearchSpec,
   type StateView,
   type Step,
   Woke,
 } from '../program.ts'
 import type { GeneratedProgram } from './generators.test.fixture.ts'
+import { replay } from './replay.ts'
+import { search } from './search.ts'
+
+/** Searches, and asserts that the naive explorer says the same. */
+export function searchTwice(program: GeneratedProgram, spec: SearchSpec): SearchResult {
+  const result = search(program, spec)
+  const naive = naiveSearch(program, spec)
+  if (result.failure === null) {
+    deepEqual([...naive.kinds], [])
+    equal(result.states, naive.states)
+    equal(result.transitions, naive.transitions)
+  } else {
+    equal(result.failure.steps.length, naive.depth)
+    ok(naive.kinds.has(result.failure.kind), `${result.failure.kind}, not ${[...naive.kinds]}`)
+  }
+  return result
+}
+
+/** Replays a schedule; how it ended. */
+export function endOf(program: GeneratedProgram, spec: SearchSpec, steps: readonly Step[]) {
+  const replaying = replay(program, spec, steps)
+  for (;;) {
+    const { done, value } = replaying.next()
+    if (done) return value
+  }
+}
 
 interface Thread {
   node: number

@@ -59,6 +59,8 @@ export class Places {
   readonly automata: Automata
   readonly words: Words
   readonly spec: SearchSpec
+  /** Places so far, of all classes. */
+  count = 0
   /** Places so far, by class. */
   readonly classes: readonly Place[][]
   private readonly keys: readonly Map<string, Place>[]
@@ -156,6 +158,7 @@ export class Places {
     }
     keys.set(text, place)
     this.classes[threadClass]!.push(place)
+    this.count++
     return place
   }
 }

@@ -58,7 +58,7 @@ export function* replay(
 ): Generator<Happening, Outcome> {
   const threads = spec.threads.map(thread => ({ ...thread, group: -1 }))
   const places = new Places(new Automata(program, threads), new Words(spec.initial), spec)
-  if (steps.some(({ move }) => move === Move.Early)) learn(places)
+  if (steps.some(({ move }) => move === Move.Early)) learn(places, 1)
   const machine = new Machine(places)
   for (const [i, step] of steps.entries()) {
     const option = step.thread in threads ? machine.option(step.thread, step.move) : null

@@ -1,8 +1,8 @@
-import { deepEqual, equal, ok } from 'node:assert/strict'
+import { deepEqual, equal, ok, throws } from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
-import { Kind, type SearchSpec, type Step } from '../program.ts'
+import type { SearchSpec } from '../program.ts'
 import {
+  add,
   at,
   awaitDeath,
   type Body,
@@ -15,7 +15,6 @@ import {
   lock,
   notify,
   type Op,
-  op,
   specOf,
   store,
   storePlain,
@@ -24,24 +23,8 @@ import {
   unlock,
   wait,
 } from './generators.test.fixture.ts'
-import { naiveSearch } from './naive.test.fixture.ts'
-import { replay } from './replay.ts'
+import { endOf, searchTwice } from './naive.test.fixture.ts'
 import { search } from './search.ts'
-
-/** Searches, and asserts that the naive explorer says the same. */
-function searchTwice(program: GeneratedProgram, spec: SearchSpec) {
-  const result = search(program, spec)
-  const naive = naiveSearch(program, spec)
-  if (result.failure === null) {
-    deepEqual([...naive.kinds], [])
-    equal(result.states, naive.states)
-    equal(result.transitions, naive.transitions)
-  } else {
-    equal(result.failure.steps.length, naive.depth)
-    ok(naive.kinds.has(result.failure.kind), `${result.failure.kind}, not ${[...naive.kinds]}`)
-  }
-  return result
-}
 
 /** Two threads are under a label at once. */
 function bothIn(program: GeneratedProgram, label: string): NonNullable<SearchSpec['never']> {
@@ -154,9 +137,11 @@ test('the counter lock needs its second mutex', () => {
 })
 
 test('the counter lock with its second mutex is right', () => {
-  const program = counterLock(1, 2)
+  const two = counterLock(1, 1)
+  const four = counterLock(2, 2)
 
-  equal(searchTwice(program, specOf(program)).verdict, 'proved')
+  equal(searchTwice(two, specOf(two)).verdict, 'proved')
+  equal(search(four, specOf(four)).states, 156_476)
 })
 
 test('store buffering: two plain stores may both be late', () => {
@@ -261,141 +246,223 @@ test('a daemon that waits for deaths may recover, and need not end', () => {
   equal(searchTwice(program, specOf(program, { deaths: 2, threads })).verdict, 'proved')
 })
 
-const WORDS = 3
+test('threads that wait for each other politely for ever are a livelock', () => {
+  const polite = (mine: number, other: number): Body =>
+    function* () {
+      for (;;) {
+        yield at('want', store(mine, 1))
+        if ((yield at('look', load(other))) === 0) break
+        yield at('yield', store(mine, 0))
+      }
+    }
+  const program = new GeneratedProgram(2, [polite(0, 1), polite(1, 0)])
 
-const arbitraryOp: fc.Arbitrary<Op> = fc.oneof(
-  { weight: 6, arbitrary: simpleOp() },
-  { weight: 2, arbitrary: fc.tuple(word(), value(), bit()).map(([w, v, b]) => wait(w, v, b)) },
-  {
-    weight: 2,
-    arbitrary: fc.tuple(word(), fc.integer({ min: 1, max: 2 })).map(([w, n]) => notify(w, n)),
-  },
-  { weight: 2, arbitrary: word().map(loadPlain) },
-  { weight: 2, arbitrary: fc.tuple(word(), value()).map(([w, v]) => storePlain(w, v)) },
-  { weight: 1, arbitrary: fc.constant(barrierAll()) },
-  { weight: 1, arbitrary: fc.constant(awaitDeath()) },
-)
+  const result = searchTwice(program, specOf(program, { livelock: true }))
 
-function simpleOp(): fc.Arbitrary<Op> {
-  return fc
-    .tuple(fc.integer({ min: Kind.Load, max: Kind.CompareExchange }), word(), value(), value())
-    .map(([kind, w, a, b]) => op(kind as Kind, w, a, b))
-}
+  equal(result.failure?.kind, 'livelock')
+  equal(result.failure?.message, 't0 can go on for ever, and all that must end never can')
+})
 
-function word(): fc.Arbitrary<number> {
-  return fc.integer({ min: 0, max: WORDS - 1 })
-}
+test('a thread that spins until another is done is no livelock', () => {
+  const program = new GeneratedProgram(1, [
+    function* () {
+      while ((yield at('spin', load(0))) === 0);
+    },
+    function* () {
+      yield store(0, 1)
+    },
+  ])
 
-function value(): fc.Arbitrary<number> {
-  return fc.integer({ min: 0, max: 2 })
-}
+  equal(searchTwice(program, specOf(program, { livelock: true })).verdict, 'proved')
+})
 
-function bit(): fc.Arbitrary<number> {
-  return fc.integer({ min: 0, max: 1 })
-}
+test('symmetric threads are merged, and their schedules are real ones', () => {
+  const program = new GeneratedProgram(2, [locker, locker, locker])
+  const threads = ['a', 'b', 'c'].map(name => thread(name, { group: 0 }))
+  const atEnd: SearchSpec['atEnd'] = state => state.word(0) !== 0
 
-/** A few operations, each followed by that at 1 + (its result modulo 3) from there, or the next. */
-interface Script {
-  readonly ops: readonly Op[]
-  readonly jumps: readonly boolean[]
-  readonly throws: boolean
-}
+  const all = search(program, specOf(program))
+  const merged = searchTwice(program, specOf(program, { threads }))
+  const failed = searchTwice(program, specOf(program, { threads, atEnd }))
 
-const arbitraryScript: fc.Arbitrary<Script> = fc
-  .array(fc.tuple(arbitraryOp, fc.boolean()), { minLength: 1, maxLength: 4 })
-  .chain(pairs =>
-    fc.boolean().map(throws => ({
-      ops: pairs.map(([o]) => o),
-      jumps: pairs.map(([, jump]) => jump),
-      throws: throws && pairs.length > 3,
-    })),
+  ok(merged.states < all.states / 3, `${merged.states} of ${all.states} states`)
+  deepEqual(endOf(program, specOf(program), failed.failure!.steps).words[0], 0)
+})
+
+test('threads declared symmetric that differ are refused', () => {
+  const program = new GeneratedProgram(2, [
+    function* () {
+      if ((yield load(0)) === 1) yield store(1, 5)
+    },
+    function* () {
+      if ((yield load(0)) === 1) yield store(1, 6)
+    },
+    function* () {
+      yield store(0, 1)
+    },
+  ])
+  const threads = [thread('a', { group: 0 }), thread('b', { group: 0 }), thread('c')]
+
+  throws(() => search(program, specOf(program, { threads })), {
+    name: 'Refusal',
+    message:
+      'a (thread 0) and b (thread 1) are declared symmetric but differ: ' +
+      'Store(word 1, 5, 0), Store(word 1, 6, 0)',
+  })
+})
+
+test('a model that tells symmetric threads apart by their death is refused', () => {
+  const dier: Body = function* () {
+    yield store(0, 1)
+  }
+  const reaper: Body = function* () {
+    yield awaitDeath()
+  }
+  const program = new GeneratedProgram(1, [dier, dier, reaper])
+  const threads = [
+    thread('a', { group: 0 }),
+    thread('b', { group: 0 }),
+    thread('reaper', { daemon: true }),
+  ]
+
+  throws(() => search(program, specOf(program, { threads, deaths: 1 })), { name: 'Refusal' })
+})
+
+test('a word may take more values than a byte, and too many are an overflow', () => {
+  const counting = (limit: number): Body =>
+    function* () {
+      while ((yield at('count', add(0, 1))) < limit);
+    }
+  const few = new GeneratedProgram(1, [counting(1000)])
+  const many = new GeneratedProgram(1, [counting(Infinity)])
+
+  equal(search(few, specOf(few)).states, 1002)
+  equal(search(many, specOf(many)).failure?.kind, 'overflow')
+})
+
+test('more states than allowed are an error that says what to do', () => {
+  const program = counterLock(2, 2)
+
+  throws(() => search(program, specOf(program, { maxStates: 10_000 })), {
+    code: 'ETOOBIG',
+    message: /more than 10000 states: allow more .* 'fingerprints', 'preemptions' or 'pct'/,
+  })
+})
+
+test('more threads than a state can hold are an error', () => {
+  const body: Body = function* () {
+    yield load(0)
+  }
+  const program = new GeneratedProgram(1, Array<Body>(32).fill(body))
+
+  throws(() => search(program, specOf(program)), /at most 31 threads, not 32/)
+})
+
+test('fingerprints see the same states in less memory', () => {
+  const writer = (first: number): Body =>
+    function* () {
+      for (let value = 1; value <= 2; value++) {
+        for (let word = first; word < first + 12; word++) yield store(word, value)
+      }
+    }
+  const program = new GeneratedProgram(48, [writer(0), writer(12), writer(24), writer(36)])
+  const spec = specOf(program, { livelock: true })
+
+  const exact = search(program, spec)
+  const prints = search(program, { ...spec, mode: { kind: 'fingerprints' } })
+
+  equal(exact.states, 25 ** 4)
+  equal(prints.states, exact.states)
+  equal(prints.transitions, exact.transitions)
+  ok(prints.bytes < exact.bytes, `${prints.bytes} bytes instead of ${exact.bytes}`)
+})
+
+test('few preemptions are enough to lose an update, and none is too few', () => {
+  const counter: Body = function* () {
+    const count = yield load(0)
+    yield store(0, count + 1)
+  }
+  const program = new GeneratedProgram(1, [counter, counter])
+  const atEnd: SearchSpec['atEnd'] = state => state.word(0) === 2
+  const bounded = (bound: number) =>
+    searchTwice(program, specOf(program, { atEnd, mode: { kind: 'preemptions', bound } }))
+
+  equal(bounded(0).verdict, 'bounded')
+  equal(bounded(1).failure?.kind, 'atEnd')
+})
+
+test('schedules at random find the lost wake-up, the same ones for the same seed', () => {
+  const program = counterLock(2, 2, false)
+  const pct = (seed: number) =>
+    search(program, specOf(program, { mode: { kind: 'pct', depth: 3, runs: 2000, seed } }))
+
+  equal(pct(1).failure?.kind, 'deadlock')
+  equal(JSON.stringify(pct(1)), JSON.stringify(pct(1)))
+})
+
+test('schedules at random prove nothing', () => {
+  const program = counterLock(1, 1)
+
+  const result = search(
+    program,
+    specOf(program, { mode: { kind: 'pct', depth: 2, runs: 50, seed: 7 } }),
   )
 
-function bodyOf({ ops, jumps, throws }: Script): Body {
-  return function* () {
-    for (let i = 0; i < ops.length; ) {
-      const result: number = yield at(`${i}`, ops[i]!)
-      i += jumps[i]! ? 1 + (Math.abs(result) % 3) : 1
-      if (throws && i > ops.length) throw new Error('too far')
-    }
+  equal(result.verdict, 'bounded')
+  equal(result.failure, null)
+})
+
+/** A reader leaves by a plain store after a plain load; the data is overwritten once it left. */
+function leaving(): GeneratedProgram {
+  return new GeneratedProgram(3, [
+    function* () {
+      const data = yield loadPlain(0)
+      yield storePlain(1, 1)
+      if (data === 7) yield store(2, 1)
+    },
+    function* () {
+      if ((yield load(1)) === 1) yield store(0, 7)
+    },
+  ])
+}
+
+test('on arm64 a store overtakes the load before it, on x86-64 it does not', () => {
+  const program = leaving()
+  const never: SearchSpec['never'] = state => state.word(2) === 1
+
+  equal(searchTwice(program, specOf(program, { never })).verdict, 'proved')
+  equal(searchTwice(program, specOf(program, { never, memory: 'arm' })).failure?.kind, 'never')
+})
+
+test('on arm64 a load that decides about a store is not overtaken', () => {
+  const program = new GeneratedProgram(2, [
+    function* () {
+      if ((yield loadPlain(0)) === 0) yield storePlain(1, 1)
+    },
+    function* () {
+      if ((yield load(1)) === 1) yield store(0, 1)
+    },
+    function* () {
+      yield store(0, 2)
+    },
+  ])
+  const never: SearchSpec['never'] = state => state.word(1) === 1 && state.word(0) === 3
+
+  equal(searchTwice(program, specOf(program, { never, memory: 'arm' })).verdict, 'proved')
+})
+
+test('a dead sleeper that is still queued swallows a wake-up', () => {
+  const sleeper: Body = function* () {
+    while ((yield at('look', load(0))) === 0) yield at('sleep', wait(0, 0))
   }
-}
-
-const arbitraryModel = fc.record({
-  scripts: fc.array(arbitraryScript, { minLength: 1, maxLength: 3 }),
-  deaths: fc.integer({ min: 0, max: 2 }),
-  timeouts: fc.boolean(),
-  spurious: fc.boolean(),
-  watched: fc.option(fc.tuple(word(), value())),
-  daemon: fc.boolean(),
-})
-
-test('random programs: the naive explorer sees the same states and the same failures', () => {
-  const check = fc.property(arbitraryModel, model => {
-    const program = new GeneratedProgram(WORDS, model.scripts.map(bodyOf))
-    const { deaths, timeouts, spurious, watched, daemon } = model
-    const threads = model.scripts.map((_, t) => thread(`t${t}`, { daemon: daemon && t === 0 }))
-    const never: SearchSpec['never'] =
-      watched === null
-        ? undefined
-        : state => state.word(watched[0]) === 2 && state.word(watched[1]) === 1
-    searchTwice(program, specOf(program, { threads, deaths, timeouts, spurious, never }))
-  })
-  fc.assert(check, { numRuns: 400 })
-})
-
-test('random symmetric programs: the quotient is that of the naive explorer', () => {
-  const check = fc.property(arbitraryModel, fc.integer({ min: 2, max: 3 }), (model, count) => {
-    const ops = model.scripts[0]!.ops.filter(o => o.kind !== Kind.AwaitDeath)
-    const script = { ...model.scripts[0]!, ops }
-    const scripts = [...Array<Script>(count).fill(script), ...model.scripts.slice(1, 2)]
-    const bodies = scripts.map(s => bodyOf({ ...s, ops: s.ops.filter(notAwait) }))
-    const program = new GeneratedProgram(WORDS, bodies)
-    const { deaths, timeouts, spurious } = model
-    const threads = scripts.map((_, t) => thread(`t${t}`, { group: t < count ? 0 : -1 }))
-    const result = searchTwice(program, specOf(program, { threads, deaths, timeouts, spurious }))
-    if (result.failure !== null) {
-      const { steps, kind } = result.failure
-      const plain = specOf(program, { deaths, timeouts, spurious })
-      const end = endOf(program, plain, steps)
-      if (kind === 'deadlock') ok(end.threads.some(({ dead }) => !dead))
-      equal(search(program, plain).failure?.steps.length, steps.length)
-    }
-  })
-  fc.assert(check, { numRuns: 200 })
-})
-
-function notAwait(o: Op): boolean {
-  return o.kind !== Kind.AwaitDeath
-}
-
-function endOf(program: GeneratedProgram, spec: SearchSpec, steps: readonly Step[]) {
-  const replaying = replay(program, spec, steps)
-  for (;;) {
-    const { done, value } = replaying.next()
-    if (done) return value
+  const waker: Body = function* () {
+    yield store(0, 1)
+    yield notify(0, 1)
   }
-}
+  const program = new GeneratedProgram(1, [sleeper, sleeper, waker])
+  const threads = [thread('a'), thread('b'), thread('waker')]
 
-test('random programs: livelocks, preemptions, fingerprints and arm64 agree with the naive', () => {
-  const more = fc.record({
-    livelock: fc.boolean(),
-    bound: fc.integer({ min: 0, max: 3 }),
-    mode: fc.constantFrom('all', 'fingerprints', 'preemptions'),
-    memory: fc.constantFrom('tso', 'arm'),
-  })
-  const check = fc.property(arbitraryModel, more, (model, { livelock, bound, mode, memory }) => {
-    const program = new GeneratedProgram(WORDS, model.scripts.map(bodyOf))
-    const { deaths, timeouts, spurious } = model
-    const spec = specOf(program, {
-      deaths,
-      timeouts,
-      spurious,
-      livelock: livelock && mode !== 'preemptions',
-      memory: memory as 'tso' | 'arm',
-      mode: { kind: mode, bound } as SearchSpec['mode'],
-    })
-    searchTwice(program, spec)
-  })
-  fc.assert(check, { numRuns: 400 })
+  const result = searchTwice(program, specOf(program, { threads, deaths: 1 }))
+
+  equal(result.failure?.kind, 'deadlock')
 })

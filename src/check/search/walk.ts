@@ -11,15 +11,15 @@ import { ValuesOverflow } from './words.ts'
 /** Stops after so many walks in a row that learned nothing. */
 const IDLE_WALKS = 12
 const WALKS_MAX = 400
-const STEPS_MAX = 2000
+const STEPS_MAX = 400
 
 /** Of how many moves one, about, is a death or the like. */
 const CHOICE_RARITY = 16
 
-/** Walks until little new is met. */
-export function learn(places: Places): void {
+/** Walks until little new is met. Other walks for another seed. */
+export function learn(places: Places, seed: number): void {
   const machine = new Machine(places)
-  const random = new Random(1)
+  const random = new Random(seed)
   let idle = 0
   for (let walk = 0; walk < WALKS_MAX && idle < IDLE_WALKS; walk++) {
     const before = knowledge(places)
@@ -45,9 +45,6 @@ function wander(machine: Machine, random: Random): void {
 }
 
 /** Grows whenever something new is met. */
-function knowledge(places: Places): number {
-  let sum = places.program.nrEdges
-  for (const all of places.classes) sum += all.length
-  for (const values of places.words.values) sum += values.length
-  return sum
+function knowledge({ program, words, count }: Places): number {
+  return program.nrEdges + words.count + count
 }

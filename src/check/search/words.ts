@@ -14,12 +14,15 @@ export class ValuesOverflow extends Error {
 }
 
 export class Words {
+  /** Values so far, of all words. */
+  count: number
   /** Per word, its values so far by number. */
   readonly values: readonly number[][]
   private readonly indices: readonly Map<number, number>[]
 
   /** @param initial Initial value of each word. */
   constructor(initial: Int32Array) {
+    this.count = initial.length
     this.values = Array.from(initial, value => [value])
     this.indices = Array.from(initial, value => new Map([[value, 0]]))
   }
@@ -35,6 +38,7 @@ export class Words {
     }
     indices.set(value, values.length)
     values.push(value)
+    this.count++
     return values.length - 1
   }
 
