@@ -1,41 +1,55 @@
 /*
- * `npm run mutate`: is every line of the protocols that touches shared memory needed?
+ * `npm run mutate`: is every place where the protocols touch shared memory needed?
  *
- * Each source beside a `.check` file is broken in one place (`mutants.ts`) in a copy of the
- * compiled tree, and its models are run: first its own, and if they do not notice, those of every
- * source that imports it. Two copies, two processes at a time. A mutant that survives is either a
- * hole in the models or argued to change nothing, in `docs/mutants.md`.
+ * Each source is broken in one place (`mutants.ts`) in a copy of the compiled tree, and models are
+ * run until one notices: first its own, then those of the sources that import it, small ones before
+ * large ones, as many as the budget allows. Two copies, two processes at a time. A mutant that
+ * survives is a hole in the models, or argued to change nothing in `docs/mutants.md`. One that only
+ * grows too large or takes too long counts as a survivor.
  */
-import { spawn } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
-import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Argued, readArgued } from './argued.ts'
+import { Copy } from './copy.ts'
 import { type Mutant, mutantsOf } from './mutants.ts'
-import type { Outcome } from './one.ts'
+import type { Ran, Task } from './one.ts'
 import { checksOf, protocols, rootOf } from './tree.ts'
 
 const PROCESSES = 2
-const LIMIT_MS = 30_000
 const PASSING = 0.95
+/** Searches that take longer than this, all together, are not repeated for each mutant. */
+const BUDGET_MS = 6_000
+const LIMIT_MS = 40_000
+const BASELINE_LIMIT_MS = 600_000
+/** How much larger than the original a mutant's search may be. */
+const GROWTH = 4
+const SLACK_STATES = 50_000
 
-/** A mutant and what became of it. */
+/** What became of a mutant. */
+interface Outcome {
+  readonly killed: boolean
+  /** The model that noticed and how, or what was tried. */
+  readonly by: string
+  /** Length of the schedule that shows it; 0 if there is none. */
+  readonly steps: number
+}
+
 interface Result {
   readonly mutant: Mutant
+  /** Line of the TypeScript source. */
   readonly place: string
   readonly outcome: Outcome
 }
 
-/** A source with all that is needed to check it. */
 interface Target {
-  /** Path in the compiled tree, from its root. */
+  /** Path from the root. */
   readonly file: string
   readonly text: string
   readonly mutants: readonly Mutant[]
-  readonly own: readonly string[]
-  readonly wider: readonly string[]
+  /** Own models; then those of importers. */
+  readonly checks: readonly (readonly string[])[]
 }
 
 const HELP = `npm run mutate -- [--only TEXT] [--json]
@@ -58,8 +72,8 @@ async function main(): Promise<number> {
     process.stdout.write(HELP)
     return 0
   }
-  const targets = protocols(root).map(file => targetOf(file, values.only))
   const argued = readArgued(join(root, 'docs/mutants.md'), values.only)
+  const targets = protocols(root).map(file => targetOf(file, values.only))
   const results = await runAll(targets.filter(({ mutants }) => mutants.length > 0))
   if (values.json) process.stdout.write(`${JSON.stringify(results.map(plain), null, 2)}\n`)
   return judge(results, argued)
@@ -69,81 +83,99 @@ function targetOf(file: string, only: string): Target {
   const text = readFileSync(join(root, file), 'utf8')
   const name = basename(file).replace(/\.js$/, '.ts')
   const mutants = mutantsOf(name, text).filter(({ id }) => id.includes(only))
-  return { file, text, mutants, ...checksOf(root, file) }
+  const { own, wider } = checksOf(root, file)
+  return { file, text, mutants, checks: [own, wider].filter(files => files.length > 0) }
 }
 
 async function runAll(targets: readonly Target[]): Promise<Result[]> {
-  const jobs = targets.flatMap(target => target.mutants.map(mutant => ({ target, mutant })))
-  const results: Result[] = []
-  let next = 0
-  const worker = async (): Promise<void> => {
-    const tree = copyTree()
-    try {
-      for (let job = jobs[next++]; job !== undefined; job = jobs[next++]) {
-        const { target, mutant } = job
-        const outcome = await runOne(tree, target, mutant)
-        const result = { mutant, place: placeOf(target.file, mutant), outcome }
-        results.push(result)
-        progress(`[${results.length}/${jobs.length}] ${describe(result)}`)
-      }
-    } finally {
-      rmSync(tree, { recursive: true, force: true })
-    }
-  }
-  await Promise.all(Array.from({ length: PROCESSES }, worker))
-  return results
-}
-
-function copyTree(): string {
-  const tree = mkdtempSync(join(tmpdir(), 'hotplug-mutate-'))
-  cpSync(join(root, 'package.json'), join(tree, 'package.json'))
-  cpSync(join(root, 'dist/src'), join(tree, 'dist/src'), {
-    recursive: true,
-    filter: path => !path.endsWith('.d.ts'),
-  })
-  symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'))
-  return tree
-}
-
-async function runOne(tree: string, target: Target, mutant: Mutant): Promise<Outcome> {
-  writeFileSync(join(tree, target.file), mutant.text)
+  const copies = Array.from({ length: PROCESSES }, () => new Copy(root))
   try {
-    const own = await runChecks(tree, target.own)
-    if (own.killed || target.wider.length === 0) return own
-    return await runChecks(tree, target.wider)
+    const baseline = await measure(copies, targets)
+    const jobs = targets.flatMap(target => target.mutants.map(mutant => ({ target, mutant })))
+    const results: Result[] = []
+    await inParallel(copies, jobs, async (copy, { target, mutant }) => {
+      const tasks = target.checks.map(files => taskOf(files, baseline))
+      const outcome = await runMutant(copy, target, mutant, tasks)
+      const result = { mutant, place: placeOf(target.file, mutant), outcome }
+      results.push(result)
+      say(`[${results.length}/${jobs.length}] ${describe(result)}`)
+    })
+    return results
   } finally {
-    writeFileSync(join(tree, target.file), target.text)
+    for (const copy of copies) copy.remove()
   }
 }
 
-function runChecks(tree: string, files: readonly string[]): Promise<Outcome> {
-  const flags = ['--conditions=check', '--import', join(tree, 'dist/src/check/register.js')]
-  const script = join(tree, 'dist/src/check/mutate/one.js')
-  const paths = files.map(file => join(tree, file))
-  const child = spawn(process.execPath, [...flags, script, ...paths], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+/** Runs every check unbroken: by file, its models with their sizes, small ones first. */
+async function measure(
+  copies: readonly Copy[],
+  targets: readonly Target[],
+): Promise<Map<string, readonly Ran[]>> {
+  const files = [...new Set(targets.flatMap(({ checks }) => checks.flat()))]
+  const baseline = new Map<string, readonly Ran[]>()
+  await inParallel(copies, files, async (copy, file) => {
+    const left = await copy.run({ files: [file], models: [] }, BASELINE_LIMIT_MS)
+    if (!Array.isArray(left)) throw new Error(`${file}: ${JSON.stringify(left)}`)
+    const ran: readonly Ran[] = left
+    const failed = ran.filter(({ failure }) => failure !== null)
+    for (const { name, failure } of failed) say(`left out, fails unbroken: ${name}: ${failure}`)
+    const proofs = ran.filter(({ failure, tooBig }) => failure === null && !tooBig)
+    baseline.set(
+      file,
+      [...proofs].sort((a, b) => a.ms - b.ms),
+    )
   })
-  let out = ''
-  let err = ''
-  child.stdout.on('data', (chunk: Buffer) => (out += chunk))
-  child.stderr.on('data', (chunk: Buffer) => (err += chunk))
-  const started = performance.now()
-  let late = false
-  const timer = setTimeout(() => (late = child.kill('SIGKILL')), LIMIT_MS)
-  return new Promise((resolve, reject) => {
-    child.on('error', reject)
-    child.on('close', code => {
-      clearTimeout(timer)
-      const ms = performance.now() - started
-      if (late) resolve({ killed: true, by: `time limit of ${LIMIT_MS / 1000} s`, steps: 0, ms })
-      else if (code === 0) resolve({ ...(JSON.parse(out) as Outcome), ms })
-      else resolve({ killed: true, by: lastLine(err), steps: 0, ms }) // does not even load
-    })
-  })
+  return baseline
 }
 
-function lastLine(text: string): string {
-  return text.split('\n').find(line => /Error/.test(line)) ?? text.slice(-200)
+/** The models of some files that fit the budget. */
+function taskOf(files: readonly string[], baseline: ReadonlyMap<string, readonly Ran[]>): Task {
+  const all = files.flatMap(file => baseline.get(file) ?? []).sort((a, b) => a.ms - b.ms)
+  let spent = 0
+  const models = all
+    .filter(({ ms }, i) => (spent += ms) <= BUDGET_MS || i === 0)
+    .map(({ name, states }) => ({ name, maxStates: GROWTH * states + SLACK_STATES }))
+  return { files, models }
+}
+
+async function runMutant(
+  copy: Copy,
+  { file, text }: Target,
+  mutant: Mutant,
+  tasks: readonly Task[],
+): Promise<Outcome> {
+  copy.write(file, mutant.text)
+  const doubts: string[] = []
+  try {
+    for (const task of tasks.filter(({ models }) => models.length > 0)) {
+      const left = await copy.run(task, LIMIT_MS)
+      if (left === 'late') doubts.push(`no end after ${LIMIT_MS / 1000} s`)
+      else if ('died' in left) return { killed: true, by: left.died, steps: 0 }
+      else {
+        const noticed = left.find(({ failure }) => failure !== null)
+        const large = left.filter(({ tooBig }) => tooBig).map(({ name }) => name)
+        if (large.length > 0) doubts.push(`grows: ${large.join(', ')}`)
+        if (noticed === undefined) continue
+        const { name, failure, steps } = noticed
+        return { killed: true, by: `${name}: ${failure}`, steps }
+      }
+    }
+  } finally {
+    copy.write(file, text)
+  }
+  return { killed: false, by: doubts.join('; '), steps: 0 }
+}
+
+async function inParallel<T>(
+  copies: readonly Copy[],
+  jobs: readonly T[],
+  run: (copy: Copy, job: T) => Promise<void>,
+): Promise<void> {
+  let next = 0
+  const work = async (copy: Copy): Promise<void> => {
+    while (next < jobs.length) await run(copy, jobs[next++] as T)
+  }
+  await Promise.all(copies.map(work))
 }
 
 /** Where the mutant stands in the TypeScript source. */
@@ -160,12 +192,12 @@ function judge(results: readonly Result[], argued: readonly Argued[]): number {
   const open = survivors.filter(({ mutant }) => !reasons.has(mutant.id))
   const alive = new Set(survivors.map(({ mutant }) => mutant.id))
   const stale = argued.filter(({ id }) => !alive.has(id))
-  for (const result of open) print(`SURVIVES ${describe(result)}\n`)
-  for (const { id } of stale) print(`ARGUED in docs/mutants.md, but killed or gone: ${id}`)
+  for (const result of open) say(describe(result))
+  for (const { id } of stale) say(`argued in docs/mutants.md, but killed or gone: ${id}`)
   const nrArgued = survivors.length - open.length
   const nrKilled = results.length - survivors.length
   const score = nrKilled / Math.max(1, results.length - nrArgued)
-  print(
+  say(
     `${results.length} mutants: ${nrKilled} killed, ${nrArgued} argued equivalent, ` +
       `${open.length} survive: score ${(100 * score).toFixed(1)} %`,
   )
@@ -174,10 +206,11 @@ function judge(results: readonly Result[], argued: readonly Argued[]): number {
 
 function describe({ mutant, place, outcome }: Result): string {
   const { killed, by, steps } = outcome
-  const fate = killed ? `killed by ${by}${steps > 0 ? `, ${steps} steps` : ''}` : 'survives'
+  const { id, before, after } = mutant
+  if (killed) return `${id} (${place}): killed by ${by}${steps > 0 ? `, ${steps} steps` : ''}`
   const short = (text: string): string => text.replace(/\s+/g, ' ').slice(0, 100)
-  const change = killed ? '' : `\n    ${short(mutant.before)}\n -> ${short(mutant.after)}`
-  return `${mutant.id} (${place}): ${fate}${change}`
+  const doubt = by === '' ? '' : ` (${by})`
+  return `SURVIVES ${id} (${place})${doubt}\n    ${short(before)}\n -> ${short(after)}`
 }
 
 function plain({ mutant, place, outcome }: Result): object {
@@ -185,11 +218,7 @@ function plain({ mutant, place, outcome }: Result): object {
   return { id, place, before, after, ...outcome }
 }
 
-function progress(text: string): void {
-  process.stderr.write(`${text}\n`)
-}
-
-function print(text: string): void {
+function say(text: string): void {
   process.stderr.write(`${text}\n`)
 }
 
