@@ -167,6 +167,11 @@ function firstState(program: GeneratedProgram, spec: SearchSpec): State {
   return { words: [...spec.initial], threads, queue: [], last: -1, preemptions: 0 }
 }
 
+function copyOf(state: State): State {
+  const threads = state.threads.map(t => ({ ...t, buffer: [...t.buffer] }))
+  return { ...state, words: [...state.words], threads, queue: [...state.queue] }
+}
+
 /** Text that is the same for states that need not be told apart. */
 function keyOf(state: State, program: GeneratedProgram, spec: SearchSpec): string {
   const groups = spec.threads.map(t => t.group)
@@ -201,7 +206,7 @@ function successorsOf(state: State, program: GeneratedProgram, spec: SearchSpec)
   const nrDead = state.threads.filter(t => t.dead).length
   for (const [t, { daemon }] of spec.threads.entries()) {
     const consider = (move: Move, wayOut: boolean, act: (to: State, me: Thread) => boolean) => {
-      const to = structuredClone(state)
+      const to = copyOf(state)
       if (act(to, to.threads[t]!)) found.push({ step: { thread: t, move }, state: to, wayOut })
     }
     const me = state.threads[t]!
