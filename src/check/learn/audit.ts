@@ -51,10 +51,11 @@ export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions
     compare(automaton, node, node, automaton.pathTo(node))
   }
   const random = generator(seed)
+  const edges = Array.from({ length: automaton.nrNodes }, (_, node) => automaton.edges(node))
   for (const { from, result, node } of automaton.merges) {
     const merged = [...automaton.pathTo(from), automaton.stepAt(from, result)]
     for (let round = 0; round < rounds; round++) {
-      const { end, steps } = walk(automaton, node, random)
+      const { end, steps } = walk(automaton, node, edges, random)
       compare(automaton, node, end, [...merged, ...steps], merged.length)
     }
   }
@@ -66,14 +67,15 @@ export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions
 function walk(
   automaton: Auditable,
   node: number,
+  edges: readonly (readonly [number, number][])[],
   random: (below: number) => number,
 ): { end: number; steps: Step[] } {
   const steps: Step[] = []
   let end = node
   while (steps.length < CONTINUATION_MAX && (automaton.kind[end] as number) < Kind.Done) {
-    const edges = automaton.edges(end)
-    if (edges.length === 0) break
-    const [result, to] = edges[random(edges.length)] as [number, number]
+    const ways = edges[end] ?? []
+    if (ways.length === 0) break
+    const [result, to] = ways[random(ways.length)] as [number, number]
     steps.push(automaton.stepAt(end, result))
     end = to
   }

@@ -168,7 +168,7 @@ export class Automaton implements Program {
    * @throws {Refusal} it did not even follow the path.
    */
   difference(node: number, path: readonly Step[]): string | null {
-    const { moment } = this.run(this.thread[node] as number, path)
+    const { moment } = this.run(this.thread[node] as number, path, true)
     return differenceOf(this.moment(node), moment)
   }
 
@@ -195,9 +195,13 @@ export class Automaton implements Program {
     return node
   }
 
-  private run(thread: number, path: readonly Step[]): { moment: Moment; key: string } {
+  private run(
+    thread: number,
+    path: readonly Step[],
+    again = false,
+  ): { moment: Moment; key: string } {
     this.codeRuns++
-    const moment = this.capture.run(this.bodies[thread]!, path)
+    const moment = this.capture.run(this.bodies[thread]!, path, again)
     const { kind, word, a, b, label, stores, reads, error, state } = moment
     const key = `${thread}|${kind},${word},${a},${b}|${label}|${stores}|${reads}|${error}|`
     return { moment, key: key + state.join('|') }

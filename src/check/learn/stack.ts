@@ -13,6 +13,8 @@ import type { SiteRow } from './source.ts'
 import { displayPath, type Origin, originOf } from './source-map.ts'
 
 const DEPTH_MAX = 256
+/** Frames of the checker above a body's operation, and below the body: more than there are. */
+const OWN_FRAMES = 24
 const CHECK_FOLDER = new URL('../', import.meta.url).href
 const NOT_MACHINERY = /\.(test|check)\.js$|\/fixtures\//
 
@@ -21,11 +23,11 @@ export function isMachinery(script: string | null | undefined): boolean {
   return script?.startsWith(CHECK_FOLDER) === true && !NOT_MACHINERY.test(script)
 }
 
-/** The engine's stack, innermost call first. */
-export function callSites(): NodeJS.CallSite[] {
+/** The engine's stack, innermost call first, at most so deep. */
+export function callSites(depth = DEPTH_MAX): NodeJS.CallSite[] {
   const { prepareStackTrace, stackTraceLimit } = Error
   Error.prepareStackTrace = (_, sites) => sites
-  Error.stackTraceLimit = DEPTH_MAX
+  Error.stackTraceLimit = depth
   const sites = new Error().stack as unknown as NodeJS.CallSite[]
   Error.prepareStackTrace = prepareStackTrace
   Error.stackTraceLimit = stackTraceLimit
@@ -38,7 +40,7 @@ export function callSites(): NodeJS.CallSite[] {
  * @throws {Refusal} they are not: says what is between them.
  */
 export function verifyFrames({ n, modules, calls }: Frames): void {
-  const sites = callSites()
+  const sites = callSites(n + OWN_FRAMES)
   let at = 0
   while (isMachinery(sites[at]?.getFileName())) at++
   for (let depth = n - 1; depth >= 0; depth--, at++) {
