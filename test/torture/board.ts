@@ -24,6 +24,7 @@ const THREADS = 16
 const INSIDE = 0
 const COUNT = 1
 const DOING = 2
+const TOKEN = 3
 const THREAD_WORDS = 16
 
 /** What a thread is inside for. Readers of a guard read one of two things. */
@@ -101,9 +102,20 @@ export class Board {
     Atomics.store(this.words, this.at(thread, DOING), DOINGS.indexOf(doing))
   }
 
-  /** Whether the thread died inside: it did not take its word back. */
-  diedInside(thread: number, token: number): boolean {
-    return Atomics.load(this.words, this.at(thread, INSIDE)) >>> 2 === token
+  /** A thread says how lock words name it. */
+  setToken(thread: number, token: number): void {
+    Atomics.store(this.words, this.at(thread, TOKEN), token)
+  }
+
+  /** How lock words name a thread; 0 if it has not said so. */
+  tokenOf(thread: number): number {
+    return Atomics.load(this.words, this.at(thread, TOKEN))
+  }
+
+  /** Whether a thread that has died was inside: it did not take its word back. */
+  diedInside(thread: number): boolean {
+    const token = this.tokenOf(thread)
+    return token !== 0 && Atomics.load(this.words, this.at(thread, INSIDE)) >>> 2 === token
   }
 
   /** A thread says that it is inside. */

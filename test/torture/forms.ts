@@ -3,11 +3,13 @@
  */
 import type { AcquireOptions, Held } from '../../src/locking/acquire.ts'
 import { CounterRwsem } from '../../src/locking/counter-rwsem.ts'
+import { Guard } from '../../src/locking/guard.ts'
 import { Mutex } from '../../src/locking/mutex.ts'
 import { PercpuRef } from '../../src/locking/percpu-ref.ts'
 import { PercpuRwsem } from '../../src/locking/percpu-rwsem.ts'
 import type { Rwsem } from '../../src/locking/rwsem.ts'
 import type { Recoverable, Slot } from '../../src/locking/slots.ts'
+import { As } from './board.ts'
 import type { Turn } from './turn.ts'
 
 /** A lock as one thread has it. Turns that get nothing end without having been inside. */
@@ -27,6 +29,8 @@ export interface Form {
   nrWords(nrSlots: number): number
   /** Made once a thread, over the same words. */
   open(slot: Slot, words: Int32Array): Opened
+  /** Said once before any thread opens it. */
+  prepare?(words: Int32Array, hasBarrier: boolean): void
 }
 
 /** All forms that must pass, by name. */
@@ -55,13 +59,22 @@ export const FORMS: Readonly<Record<string, Form>> = {
   },
   'percpu-ref': {
     hasReaders: true,
-    nrWords: nrSlots => REF_AT + PercpuRef.words(nrSlots),
-    open: (slot, words) => openRef(new Mutex(slot, words, 0), new PercpuRef(slot, words, REF_AT)),
+    nrWords: nrSlots => BEHIND + PercpuRef.words(nrSlots),
+    open: (slot, words) => openRef(new Mutex(slot, words, 0), new PercpuRef(slot, words, BEHIND)),
+  },
+  guard: {
+    hasReaders: true,
+    nrWords: nrSlots => BEHIND + Guard.words(nrSlots),
+    prepare: (words, hasBarrier) =>
+      Guard.choose(words, BEHIND, hasBarrier ? 'asymmetric' : 'portable'),
+    open: (slot, words) => openGuard(new Mutex(slot, words, 0), new Guard(slot, words, BEHIND)),
   },
 }
 
-/** Behind the mutex that its killers take. */
-const REF_AT = 16
+/** Where a thing begins that stands behind its writers' mutex. */
+const BEHIND = 16
+/** Index of the word that says which of two things the guard's readers find. */
+const CURRENT = 1
 
 /** No lock at all: what a run must find. */
 const NOTHING: Form = {
@@ -149,6 +162,26 @@ function openRef(mutex: Mutex, ref: PercpuRef): Opened {
       if (!ref.tryGet()) return
       turn.read()
       ref.put()
+    },
+  }
+}
+
+/** Writers publish the one of two things and reuse the other; readers use what they find. */
+function openGuard(mutex: Mutex, guard: Guard): Opened {
+  const { words } = mutex
+  const replace = (turn: Turn, wasTold: boolean): void => {
+    const old = Atomics.load(words, CURRENT)
+    Atomics.store(words, CURRENT, 1 - old)
+    guard.synchronize()
+    turn.reuse(old === 0 ? As.Reader : As.ReaderOfOther, wasTold)
+  }
+  return {
+    recoverables: [mutex],
+    write: turn => goIn(mutexWays(mutex), turn, wasTold => replace(turn, wasTold)),
+    read: turn => {
+      guard.enter()
+      turn.use(words[CURRENT] === 0 ? As.Reader : As.ReaderOfOther)
+      guard.leave()
     },
   }
 }

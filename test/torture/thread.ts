@@ -1,7 +1,7 @@
 /*
  * What each thread of a torture run does: turn after turn until the run stops, or it is killed.
  */
-import { type Slot, Slots, type ThreadOracle } from '../../src/locking/slots.ts'
+import { Locks, type LocksHandle } from '../../src/locking.ts'
 import { Board } from './board.ts'
 import { formNamed } from './forms.ts'
 import { Random } from './random.ts'
@@ -12,25 +12,20 @@ export interface TortureData {
   readonly form: string
   readonly thread: number
   readonly isWriter: boolean
-  /** Tells lives apart; never the same twice in a run. */
-  readonly life: number
   readonly seed: number
-  readonly slots: Int32Array
+  readonly handle: LocksHandle
   readonly words: Int32Array
   readonly board: Int32Array
-}
-
-/** Says who is dead: the lives in `dead`, which the run's own thread keeps. */
-export function oracleOf(life: number, dead: ReadonlySet<number> = new Set()): ThreadOracle {
-  return { tid: life, start: 0, exists: other => !dead.has(other) }
 }
 
 /** Runs one life. */
 export async function torture(data: TortureData): Promise<void> {
   const board = new Board(data.board)
-  const slot: Slot = new Slots(data.slots).attach(oracleOf(data.life))
+  const locks = Locks.attach(data.handle)
+  const { slot } = locks
+  board.setToken(data.thread, slot.token)
   const lock = formNamed(data.form).open(slot, data.words)
-  const turn = new Turn(board, data.thread, slot, new Random(data.seed + data.life))
+  const turn = new Turn(board, data.thread, slot, new Random(data.seed))
   const goIn = data.isWriter ? lock.write : lock.read!
   const waiting = data.isWriter ? 'waiting to write' : 'waiting to read'
   while (!board.isStopped()) {
@@ -38,6 +33,6 @@ export async function torture(data: TortureData): Promise<void> {
     board.setDoing(data.thread, waiting)
     await goIn(turn)
   }
-  slot.detach()
+  locks.detach()
   board.setDoing(data.thread, 'ended')
 }

@@ -9,12 +9,12 @@
  * thread ended when told to. `seed` decides holds, kills and pauses; the machine decides the rest.
  */
 import { setTimeout } from 'node:timers/promises'
-import { Slots } from '../../src/locking/slots.ts'
+import { Locks } from '../../src/locking.ts'
 import { sharedWords, TestThread } from '../thread.ts'
 import { Board } from './board.ts'
 import { type Form, formNamed } from './forms.ts'
 import { Random } from './random.ts'
-import { oracleOf, type TortureData } from './thread.ts'
+import type { TortureData } from './thread.ts'
 
 const KILL_EVERY_MS_MAX = 120
 const STUTTER_EVERY_MS_MAX = 400
@@ -61,7 +61,8 @@ export function hasPassed(result: TortureResult): boolean {
  * @throws {Error} a thread threw.
  */
 export async function torture(options: TortureOptions): Promise<TortureResult> {
-  const run = new Run(options)
+  await using locks = await Locks.boot()
+  const run = new Run(options, locks)
   run.broken.catch(() => {}) // it is looked at in the races below
   try {
     run.start()
@@ -77,33 +78,31 @@ class Run {
   private readonly form: Form
   private readonly random: Random
   private readonly board: Board
-  private readonly slots: Slots
+  private readonly locks: Locks
   private readonly words: Int32Array
   private readonly threads: TestThread[] = []
-  private readonly lives: number[] = []
-  private readonly dead = new Set<number>()
+  private readonly killed = new Set<TestThread>()
   private readonly nrThreads: number
   private nrKilledInside = 0
-  private nextLife = 1
   private break: (error: unknown) => void = () => {}
   /** Rejects when a thread throws. Never resolves. */
   readonly broken = new Promise<never>((_, reject) => (this.break = reject))
 
-  constructor(options: TortureOptions) {
+  constructor(options: TortureOptions, locks: Locks) {
     const { form, nrWriters, nrReaders, seed } = options
     this.options = options
     this.form = formNamed(form)
     this.random = new Random(seed)
     this.nrThreads = nrWriters + (this.form.hasReaders ? nrReaders : 0)
     this.board = new Board(sharedWords(Board.words(this.nrThreads)))
-    const nrSlots = this.nrThreads + 2 // this thread's, and one for a life not yet reaped
-    this.slots = new Slots(sharedWords(Slots.words(nrSlots)))
-    this.words = sharedWords(this.form.nrWords(nrSlots))
+    this.locks = locks
+    this.words = sharedWords(this.form.nrWords(locks.slot.slots.nrSlots))
+    this.form.prepare?.(this.words, locks.capabilities.asymmetricFence)
   }
 
   start(): void {
-    const slot = this.slots.attach(oracleOf(this.nextLife++))
-    for (const lock of this.form.open(slot, this.words).recoverables) this.slots.register(lock)
+    const { slot } = this.locks
+    for (const lock of this.form.open(slot, this.words).recoverables) slot.slots.register(lock)
     for (let thread = 0; thread < this.nrThreads; thread++) this.startThread(thread)
   }
 
@@ -140,7 +139,7 @@ class Run {
       form,
       writes: counts.slice(0, nrWriters),
       reads: counts.slice(nrWriters),
-      nrKilled: this.dead.size,
+      nrKilled: this.killed.size,
       nrKilledInside: this.nrKilledInside,
       told: this.board.told,
       overlaps: this.board.overlaps,
@@ -166,34 +165,29 @@ class Run {
   }
 
   private startThread(thread: number): void {
-    const life = this.nextLife++
     const data: TortureData = {
       form: this.options.form,
       thread,
       isWriter: thread < this.options.nrWriters,
-      life,
-      seed: this.options.seed,
-      slots: this.slots.words,
+      seed: this.random.below(2 ** 31),
+      handle: this.locks.handle,
       words: this.words,
       board: this.board.words,
     }
     this.board.setDoing(thread, 'starting')
+    this.board.setToken(thread, 0)
     const started = new TestThread(BODY, 'torture', data)
-    started.result.catch(error => this.dead.has(life) || this.break(error))
+    started.result.catch(error => this.killed.has(started) || this.break(error))
     this.threads[thread] = started
-    this.lives[thread] = life
   }
 
+  /** Its death is found by this thread, by the service thread, or by the next to come. */
   private async killOne(): Promise<void> {
     const thread = this.random.below(this.nrThreads)
-    this.dead.add(this.lives[thread]!)
-    await this.threads[thread]!.kill()
-    const oracle = oracleOf(0, this.dead)
-    for (let index = 0; index < this.slots.nrSlots; index++) {
-      const token = this.slots.tokenAt(index)
-      if (!this.slots.reap(index, oracle) || token === 0) continue
-      if (this.board.diedInside(thread, token)) this.nrKilledInside++
-    }
+    const victim = this.threads[thread]!
+    this.killed.add(victim)
+    await victim.kill()
+    if (this.board.diedInside(thread)) this.nrKilledInside++
     this.startThread(thread)
   }
 }

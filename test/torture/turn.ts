@@ -55,6 +55,21 @@ export class Turn {
     this.board.leave(this.thread)
   }
 
+  /** Call when nobody may be inside as `old` any more, nor comes to be so meanwhile. */
+  reuse(old: As, wasTold: boolean): void {
+    this.enter(As.Writer, [As.Writer, old])
+    this.board.change(wasTold, () => this.hold())
+    this.enter(As.Writer, [As.Writer, old])
+    this.board.leave(this.thread)
+  }
+
+  /** Call when what is used `as` must not be reused. Never sleeps. */
+  use(as: As): void {
+    this.enter(as, [])
+    this.spin()
+    this.board.leave(this.thread)
+  }
+
   /** Says what this thread is inside for, and looks whether anybody is who may not. */
   enter(as: As, wrong: readonly As[]): void {
     this.board.enter(this.thread, this.slot.token, as)
@@ -66,8 +81,12 @@ export class Turn {
     if (this.random.oneIn(SLEEP_ONE_IN)) {
       this.sleep(this.random.below(SLEEP_MS_MAX + 1))
     } else {
-      for (let i = this.random.below(SPINS_MAX); i > 0; i--) Atomics.load(this.nap, 0)
+      this.spin()
     }
+  }
+
+  private spin(): void {
+    for (let i = this.random.below(SPINS_MAX); i > 0; i--) Atomics.load(this.nap, 0)
   }
 
   /** Blocks the thread. */
