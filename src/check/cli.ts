@@ -110,8 +110,8 @@ async function replayOne(
   }
   const { name, description } = only.check
   const steps = parseSchedule(schedule, description.threads.length)
-  process.stdout.write(`${name}: ${steps.length} steps\n`)
-  process.stdout.write(`${tellPlayed(playModel(description, steps))}\n`)
+  const told = tellPlayed(playModel(description, steps))
+  process.stdout.write(`${name}: ${steps.length} steps\n${told}\n`)
   if (!workers) return 0
   const { asleep } = await replayOnWorkers(only.file, description, steps)
   process.stdout.write(`\non real threads: the same end${asleepText(asleep)}\n`)
