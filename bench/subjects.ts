@@ -4,6 +4,7 @@
  */
 import { Mutex as AsyncMutex } from 'async-mutex'
 import { CounterRwsem } from '../src/locking/counter-rwsem.ts'
+import { Guard, type GuardForm } from '../src/locking/guard.ts'
 import { Mutex } from '../src/locking/mutex.ts'
 import { PercpuRwsem } from '../src/locking/percpu-rwsem.ts'
 import type { Rwsem } from '../src/locking/rwsem.ts'
@@ -34,6 +35,8 @@ export interface Subject {
 
 /** Every lock that is measured, by the name that the table gives it. */
 export const SUBJECTS: Readonly<Record<string, Subject>> = {
+  guard: { make: (shared, thread) => guardPairs(shared, thread, 'asymmetric') },
+  'guard, portable': { make: (shared, thread) => guardPairs(shared, thread, 'portable') },
   'percpu-rwsem, read': { make: (shared, thread) => readPairs(percpuRwsem(shared, thread)) },
   'percpu-rwsem, write': { make: (shared, thread) => writePairs(percpuRwsem(shared, thread)) },
   'counter-rwsem, read': { make: (shared, thread) => readPairs(counterRwsem(shared, thread)) },
@@ -62,6 +65,17 @@ export function makeShared(): Shared {
 function attach(shared: Shared, thread: number): Slot {
   const oracle: ThreadOracle = { tid: thread + 1, start: 0, exists: () => true }
   return new Slots(shared.slots).attach(oracle)
+}
+
+function guardPairs(shared: Shared, thread: number, form: GuardForm): Pairs {
+  Guard.choose(shared.words, 0, form)
+  const guard = new Guard(attach(shared, thread), shared.words, 0)
+  return n => {
+    for (let i = 0; i < n; i++) {
+      guard.enter()
+      guard.leave()
+    }
+  }
 }
 
 function percpuRwsem(shared: Shared, thread: number): Rwsem {

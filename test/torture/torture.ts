@@ -17,6 +17,8 @@ import { Random } from './random.ts'
 import type { TortureData } from './thread.ts'
 
 const KILL_EVERY_MS_MAX = 120
+/** Most kills shall hit a thread that is at the lock. */
+const KILL_STARTING_ONE_IN = 10
 const STUTTER_EVERY_MS_MAX = 400
 const STUTTER_MS = 20
 /** A thread that has not ended so long after it was told to never will. */
@@ -184,6 +186,8 @@ class Run {
   /** Its death is found by this thread, by the service thread, or by the next to come. */
   private async killOne(): Promise<void> {
     const thread = this.random.below(this.nrThreads)
+    const isStarting = this.board.doing(thread) === 'starting'
+    if (isStarting && !this.random.oneIn(KILL_STARTING_ONE_IN)) return
     const victim = this.threads[thread]!
     this.killed.add(victim)
     await victim.kill()
