@@ -95,11 +95,13 @@ const UNTOLD: Form = {
   nrWords: () => Mutex.WORDS,
   open: (slot, words) => {
     const mutex = new Mutex(slot, words, 0)
-    const ways = mutexWays(mutex)
-    return {
-      recoverables: [mutex],
-      write: turn => goIn(ways, turn, () => turn.board.change(false, () => turn.sleep(LONG_MS))),
+    const write = (turn: Turn): void => {
+      mutex.lock()
+      turn.board.change(false, () => turn.sleep(LONG_MS))
+      turn.board.leave(turn.thread)
+      mutex.unlock()
     }
+    return { recoverables: [mutex], write }
   },
 }
 
