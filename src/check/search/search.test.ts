@@ -361,17 +361,19 @@ test('more threads than a state can hold are an error', () => {
 test('fingerprints see the same states in less memory', () => {
   const writer = (first: number): Body =>
     function* () {
-      for (let value = 1; value <= 2; value++) {
-        for (let word = first; word < first + 12; word++) yield store(word, value)
+      for (let value = 1; ; value = 1 - value) {
+        for (let word = first; word < first + 13; word++) {
+          yield at(`${value}`, store(word, value))
+        }
       }
     }
-  const program = new GeneratedProgram(48, [writer(0), writer(12), writer(24), writer(36)])
-  const spec = specOf(program, { livelock: true })
+  const program = new GeneratedProgram(52, [writer(0), writer(13), writer(26), writer(39)])
+  const spec = specOf(program)
 
   const exact = search(program, spec)
   const prints = search(program, { ...spec, mode: { kind: 'fingerprints' } })
 
-  equal(exact.states, 25 ** 4)
+  equal(exact.states, 26 ** 4)
   equal(prints.states, exact.states)
   equal(prints.transitions, exact.transitions)
   ok(prints.bytes < exact.bytes, `${prints.bytes} bytes instead of ${exact.bytes}`)
@@ -449,6 +451,25 @@ test('on arm64 a load that decides about a store is not overtaken', () => {
   const never: SearchSpec['never'] = state => state.word(1) === 1 && state.word(0) === 3
 
   equal(searchTwice(program, specOf(program, { never, memory: 'arm' })).verdict, 'proved')
+})
+
+test('sleepers are woken first come first, and those behind move up', () => {
+  const sleeper: Body = function* () {
+    yield wait(0, 0)
+  }
+  const program = new GeneratedProgram(2, [
+    sleeper,
+    sleeper,
+    sleeper,
+    function* () {
+      const two = yield notify(0, 2)
+      const one = yield notify(0, 1)
+      yield store(1, two * 10 + one)
+    },
+  ])
+  const never: SearchSpec['never'] = state => state.word(1) === 21
+
+  equal(searchTwice(program, specOf(program, { never })).failure?.kind, 'never')
 })
 
 test('a dead sleeper that is still queued swallows a wake-up', () => {
