@@ -2,6 +2,7 @@
  * A module under transformation: its syntax, what was found in it, and the table that it takes along.
  */
 import { type AnyNode, type Options, type Program, parse, type Token, tokTypes } from 'acorn'
+import { writeConstructors } from './constructors.ts'
 import { type Scopes, scopesOf } from './scope.ts'
 import { type Origin, originOf } from './source-map.ts'
 import { Lines, Splice } from './splice.ts'
@@ -58,20 +59,19 @@ export class Source {
 
   /** @throws {SyntaxError} it does not parse. */
   constructor(code: string, url: string, commonjs: boolean) {
-    this.code = code
-    this.url = url
-    this.splice = new Splice(code)
-    this.lines = new Lines(code)
-    this.origin = originOf(code, url)
     const options: Options = {
       ecmaVersion: 'latest',
       sourceType: commonjs ? 'script' : 'module',
       allowReturnOutsideFunction: commonjs,
       allowHashBang: true,
       preserveParens: true,
-      onToken: this.tokens,
     }
-    const program = parse(code, options)
+    this.code = writeConstructors(code, options)
+    this.url = url
+    this.splice = new Splice(this.code)
+    this.lines = new Lines(this.code)
+    this.origin = originOf(this.code, url)
+    const program = parse(this.code, { ...options, onToken: this.tokens })
     this.program = program
     this.scopes = scopesOf(program)
   }
