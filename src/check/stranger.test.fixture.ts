@@ -20,16 +20,19 @@ export interface Said {
 
 /** Runs `hotplug-check` in a folder with the given files, without its detour over another process. */
 export function hotplugCheck(files: Readonly<Record<string, string>>, ...args: string[]): Said {
+  return runNode(files, ...FLAGS, 'node_modules/hotplug/dist/src/check/cli.js', ...args)
+}
+
+/** Runs node in a folder with the given files. */
+export function runNode(files: Readonly<Record<string, string>>, ...args: string[]): Said {
   const folder = mkdtempSync(join(tmpdir(), 'hotplug-stranger-'))
   try {
     mkdirSync(join(folder, 'node_modules'))
     symlinkSync(ROOT, join(folder, 'node_modules/hotplug'))
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
-    const cli = 'node_modules/hotplug/dist/src/check/cli.js'
     const options = { cwd: folder, encoding: 'utf8', timeout: LIMIT_MS } as const
-    const argv = [...FLAGS, cli, ...args]
-    const { status, stdout, stderr } = spawnSync(process.execPath, argv, options)
+    const { status, stdout, stderr } = spawnSync(process.execPath, args, options)
     return { status, stdout, stderr }
   } finally {
     rmSync(folder, { recursive: true, force: true })
