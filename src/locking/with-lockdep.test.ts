@@ -5,6 +5,7 @@ import { testOracle } from '../../test/bodies/locks.ts'
 import { killAtEach } from '../../test/kill.ts'
 import { sharedWords, TestThread } from '../../test/thread.ts'
 import { Completion } from './completion.ts'
+import { Guard } from './guard.ts'
 import { Lockdep } from './lockdep.ts'
 import { Mutex } from './mutex.ts'
 import { PercpuRef } from './percpu-ref.ts'
@@ -324,5 +325,20 @@ test('draining references, holding what one who has a reference takes, is report
   await file.drainAsync()
   a.lock()
   throws(() => file.drain(), /close the cycle file -> a -> file/)
+  a.unlock()
+})
+
+test('a grace period, holding what one inside the guard takes, is reported', () => {
+  const { slot, lockdep, a } = machine()
+  const guard = withLockdep(new Guard(slot, sharedWords(Guard.words(2)), 0), lockdep, 'guard')
+  a.lock()
+  guard.synchronize()
+  a.unlock()
+
+  guard.enter()
+  throws(() => a.lock(), /close the cycle a -> guard -> a/)
+  guard.leave()
+
+  a.lock()
   a.unlock()
 })

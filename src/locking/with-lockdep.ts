@@ -8,15 +8,16 @@
  * What each method does is a table for each kind of lock. Methods that are not in it, and all
  * properties, are the lock's.
  *
- * A completion and a reference count are no locks, but are waited for: who has said that it will
- * complete the one, or has a reference to the other, is inside a region until it has completed it,
- * or put the reference; `wait` and `drain` wait for the region's end.
+ * Completions, reference counts and guards are no locks, but are waited for: who has said that it
+ * will complete the one, has a reference to the other or has entered the third is inside a region
+ * until it completed, put or left it; `wait`, `drain` and `synchronize` wait for the region's end.
  */
 import type { Words } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, Held } from './acquire.ts'
 import { Completion } from './completion.ts'
 import { CounterRwsem } from './counter-rwsem.ts'
+import { Guard } from './guard.ts'
 import type { Lockdep } from './lockdep.ts'
 import { Mode } from './lockdep-graph.ts'
 import { placeOf, type Taking, type Tracked } from './lockdep-held.ts'
@@ -80,8 +81,17 @@ const PERCPU_REF = {
   drainAsync: { does: 'waitAsync', mode: Mode.Exclusive },
 } as const satisfies { readonly [K in keyof PercpuRef]?: Rule }
 
+const GUARD = {
+  enter: { does: 'enter', mode: Mode.Shared },
+  leave: { does: 'leave', mode: Mode.Shared },
+  synchronize: { does: 'wait', mode: Mode.Exclusive },
+  synchronizeAsync: { does: 'waitAsync', mode: Mode.Exclusive },
+} as const satisfies { readonly [K in keyof Guard]?: Rule }
+
+const REGIONS = [Completion, PercpuRef, Guard]
+
 /** A lock, or something else that is waited for, that lockdep can watch. */
-export type Watchable = (Mutex | Rwsem | Completion | PercpuRef) & {
+export type Watchable = (Mutex | Rwsem | Completion | PercpuRef | Guard) & {
   readonly slot: Slot
   readonly words: Words
   readonly index: number
@@ -116,7 +126,7 @@ export function withLockdep<T extends Watchable>(
   if (lockdep === null) return lock
   const byteOffset = lock.words.byteOffset + lock.index * 4
   const ownerMayRead = lock instanceof CounterRwsem
-  const isRegion = lock instanceof Completion || lock instanceof PercpuRef
+  const isRegion = REGIONS.some(kind => lock instanceof kind)
   const memory = lock.words.buffer
   const tracked = lockdep.track({ className, memory, byteOffset, ownerMayRead, isRegion })
   lockdep.requireFree(tracked, withLockdep)
@@ -176,6 +186,7 @@ function rulesOf(lock: Watchable): Rules {
   if (lock instanceof Mutex) return MUTEX
   if (lock instanceof Completion) return COMPLETION
   if (lock instanceof PercpuRef) return PERCPU_REF
+  if (lock instanceof Guard) return GUARD
   return lock instanceof CounterRwsem ? COUNTER_RWSEM : PERCPU_RWSEM
 }
 
