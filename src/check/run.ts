@@ -5,7 +5,14 @@
 import type { Description, ModelThread, Search, ThreadFace } from './describe.ts'
 import type { Found, Ran } from './failure.ts'
 import { type Automaton, learn } from './learn/automaton.ts'
-import type { Failure, Program, SearchSpec, StateView, Step } from './program.ts'
+import {
+  type Failure,
+  Move,
+  type Program,
+  type SearchSpec,
+  type StateView,
+  type Step,
+} from './program.ts'
 import { type Names, tellEnd, tellSteps } from './report.ts'
 import { formatSchedule } from './schedule.ts'
 import { type Happening, type Outcome, replay } from './search/replay.ts'
@@ -29,7 +36,7 @@ export function run(model: Description, options: RunOptions): Ran {
   const automaton = learnModel(model, options.identity)
   const spec = specOf(model, automaton, options)
   const { verdict, failure, states, transitions, bytes } = search(automaton, spec)
-  if (options.audit) automaton.audit(AUDIT)
+  if (options.audit && failure === null) automaton.audit(AUDIT)
   const ms = performance.now() - started
   const { nrNodes: localStates, codeRuns } = automaton
   const figures = { states, transitions, localStates, codeRuns, bytes, ms }
@@ -139,13 +146,15 @@ export function tellPlayed({ program, names, steps, end }: Played): string {
   return `${tellSteps(program, names, steps)}\n${tellEnd(program, names, end)}`
 }
 
+/** Plays the schedule anew on what nothing was merged into, so that it is one of the source. */
 function foundOf(
   model: Description,
   program: Program,
   spec: SearchSpec,
   { kind, message, steps }: Failure,
 ): Found {
-  const played = play(model, program, spec, steps)
+  const learned = steps.some(({ move }) => move === Move.Early) // depends on what is known
+  const played = learned ? play(model, program, spec, steps) : playModel(model, steps)
   const overflow = overflowText(model, played.end.words)
   const what = overflow !== null ? 'overflow' : kind
   const why = overflow ?? (kind === 'deadlock' ? sleepersText(model, played, message) : message)
