@@ -1,6 +1,6 @@
 import { deepEqual, equal, match } from 'node:assert/strict'
 import { test } from 'node:test'
-import { hotplugCheck, type Said } from './stranger.test.fixture.ts'
+import { hotplugCheck, runNode, type Said } from './stranger.test.fixture.ts'
 
 /** One thread with the given body, its words `m`; `above` stands at the top of the file. */
 function checkBody(body: string, { above = '', ...more } = {}): Said {
@@ -118,4 +118,20 @@ test('a file, a folder and a name that are not there are said', () => {
   match(hotplugCheck(files, '--only', 'two').stderr, /no model is called so:\n {2}the one/)
   match(hotplugCheck({}).stderr, /no file exports a model/)
   deepEqual(hotplugCheck(files, '--only', 'the').status, 0)
+})
+
+test('the command starts itself with the conditions that it needs', () => {
+  const text = `import { model } from 'hotplug/check'
+    export const one = model({
+      name: 'one',
+      shared: t => ({ m: t.int32(1) }),
+      threads: [{ name: 'one', count: 2, body({ m }) { Atomics.add(m, 0, 1) } }],
+    })`
+  const cli = 'node_modules/hotplug/dist/src/check/cli.js'
+  const { status, stdout } = runNode({ 'one.check.js': text }, cli)
+
+  equal(status, 0)
+  match(stdout, /1 model, all as they must be/)
+  match(runNode({}, cli, '--help').stdout, /Exit status/)
+  match(runNode({}, cli, '--nonsense').stderr, /Unknown option '--nonsense'/)
 })

@@ -53,7 +53,7 @@ export function tellEnd(program: Program, names: Names, { threads, words }: Outc
     const over = dead || program.kind[node] === Kind.Done
     const label = over ? '' : (program.labels[program.label[node] as number] as string)
     const where = over ? '' : sitesText(program.sites(node))
-    const holder = label === '' ? '' : `in ${label}, `
+    const holder = label === '' ? '' : `[${label}] `
     const what = endText(program, names, thread, words)
     return ['   ', names.threads[i] as string, holder + what, where]
   })
