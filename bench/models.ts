@@ -41,6 +41,7 @@ function counterRwsem(nrReaders: number, nrWriters: number): Checkable {
     ],
     never: s => s.in('W') > 1 || (s.in('W') > 0 && s.in('R') > 0),
     livelock: false,
+    maxStates: 200_000_000,
   })
 }
 
