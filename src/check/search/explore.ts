@@ -11,7 +11,7 @@ import { Edges } from './livelock.ts'
 import { type Hooks, run } from './loop.ts'
 import type { Places } from './places.ts'
 import { Store } from './store.ts'
-import { Tables } from './tables.ts'
+import { Flag, Tables } from './tables.ts'
 import { learn } from './walk.ts'
 import { PackedView, Watch } from './watch.ts'
 import { ValuesOverflow } from './words.ts'
@@ -48,7 +48,7 @@ export function explore(places: Places, spec: SearchSpec): Exploration {
 class Search implements Hooks, Exploration {
   finding: Finding | null = null
   readonly store: Store
-  readonly looks: boolean
+  readonly flags: number
   readonly bound: number
   readonly canonical: ((state: Int32Array) => void) | null
   readonly edges: Edges | null
@@ -66,10 +66,12 @@ class Search implements Hooks, Exploration {
     this.tables = tables
     this.store = new Store(layout.size, mode.kind === 'fingerprints', maxStates)
     this.store.onProgress = spec.onProgress
-    this.looks = never !== undefined
     this.watch = never === undefined ? null : new Watch(tables, never)
     this.view = new PackedView(tables)
     this.edges = livelock && this.bound < 0 ? new Edges() : null
+    this.flags = Flag.Failed
+    if (never !== undefined) this.flags |= Flag.Look
+    if (this.edges !== null) this.flags |= Flag.Ended
     this.canonical = places.automata.symmetric ? state => tables.canonical(state) : null
   }
 
@@ -81,7 +83,7 @@ class Search implements Hooks, Exploration {
     const { store, tables, edges } = this
     const first = tables.first()
     store.addFirst(first)
-    this.check(0, this.anyFailed(first))
+    this.check(0, this.anyFailed(first) ? Flag.Failed : Flag.Look)
     try {
       run(tables, store, this)
     } catch (error) {
@@ -93,24 +95,30 @@ class Search implements Hooks, Exploration {
     if (trapped >= 0) this.report('livelock', trapped)
   }
 
-  check(index: number, failed: boolean): void {
-    const { store } = this
-    if (failed) this.report('exception', index)
-    else if (this.watch?.isWrong(store.chunk(index), store.offset(index))) {
-      this.report('never', index)
-    }
+  check(index: number, flags: number): void {
+    const { store, edges } = this
+    const chunk = store.chunk(index)
+    const offset = store.offset(index)
+    if ((flags & Flag.Failed) !== 0) this.report('exception', index)
+    if (this.watch?.isWrong(chunk, offset) === true) this.report('never', index)
+    if (edges !== null && this.ended(chunk, offset)) edges.addEnd(index)
   }
 
   stuck(index: number): void {
-    const { store, tables } = this
+    const { store } = this
     const chunk = store.chunk(index)
     const offset = store.offset(index)
-    const ended = this.spec.threads.every(
-      ({ daemon }, t) => daemon || tables.place(t, chunk, offset).finished,
-    )
-    this.edges?.addEnd(index)
-    if (!ended) this.report('deadlock', index)
+    if (!this.ended(chunk, offset)) this.report('deadlock', index)
     else if (this.spec.atEnd?.(this.view.at(chunk, offset)) === false) this.report('atEnd', index)
+  }
+
+  /** Whether all that must end have ended. */
+  private ended(chunk: Int32Array, offset: number): boolean {
+    const { threads } = this.spec
+    for (let t = 0; t < threads.length; t++) {
+      if (!threads[t]!.daemon && !this.tables.place(t, chunk, offset).finished) return false
+    }
+    return true
   }
 
   private anyFailed(first: Int32Array): boolean {

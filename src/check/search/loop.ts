@@ -17,10 +17,10 @@ import { At, Flag, SPECIAL, type Tables, THREAD_SIZE, ThreadAt, UNMADE } from '.
 
 /** What the loop asks for when something comes up. */
 export interface Hooks {
-  /** Whether new states with `Flag.Look` are to be shown to `check`. */
-  readonly looks: boolean
-  /** A new state in which a thread failed, or that `never` must be asked about. */
-  check(index: number, failed: boolean): void
+  /** New states with one of these flags are shown to `check`. */
+  readonly flags: number
+  /** A new state, with those of its flags. */
+  check(index: number, flags: number): void
   /** Nobody can move in this state. */
   stuck(index: number): void
   /** Puts the state into canonical form; null if no threads are symmetric. */
@@ -38,6 +38,9 @@ const BLOCK = 16
 
 /** More successors than any state has: 31 threads with 8 moves. */
 const SUCCESSORS_MAX = 256
+
+/** Brings `Act.Choice` above all flags. */
+const CHOICE_SHIFT = 2
 
 const compiled = new Map<string, Run>()
 
@@ -71,7 +74,7 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
   const { nrThreads, watched, extra } = tables
   const { states, keys, parents, vias } = store
   const { canonical, edges } = hooks
-  const lookMask = hooks.looks ? ${Flag.Look | Flag.Failed} : ${Flag.Failed}
+  const asked = hooks.flags
   const scratch = new Int32Array(${size})
   let code = tables.code
   let B = new Int32Array(${2 * SUCCESSORS_MAX * RECORD})
@@ -128,7 +131,7 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
           ${each(size, i => `B[b + ${i}] = n${i}`)}
           B[b + ${HASH}] = hash
           ${fingerprints ? `${secondHashing(size)}; B[b + ${SECOND}] = second` : ''}
-          B[b + ${INFO}] = f & lookMask | (act & ${Act.Choice}) << 1 | code[r + ${At.Via}] << 8
+          B[b + ${INFO}] = f & asked | (act & ${Act.Choice}) << ${CHOICE_SHIFT} | code[r + ${At.Via}] << 8
           B[b + ${FROM}] = i
           b += ${RECORD}
         }
@@ -184,11 +187,10 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
         parents[h][k] = B[j + ${FROM}]
         vias[h][k] = B[j + ${INFO}] >>> 8
         count++
-        if ((B[j + ${INFO}] & ${Flag.Look | Flag.Failed}) !== 0) {
-          hooks.check(y, (B[j + ${INFO}] & ${Flag.Failed}) !== 0)
-        }
+        const flags = B[j + ${INFO}] & asked
+        if (flags !== 0) hooks.check(y, flags)
       }
-      if (edges !== null && (B[j + ${INFO}] & ${Act.Choice << 1}) === 0) edges.add(B[j + ${FROM}], y)
+      if (edges !== null && (B[j + ${INFO}] & ${Act.Choice << CHOICE_SHIFT}) === 0) edges.add(B[j + ${FROM}], y)
     }
     store.count = count
     store.touched = touched

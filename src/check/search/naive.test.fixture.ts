@@ -100,13 +100,13 @@ export function naiveSearch(program: GeneratedProgram, spec: SearchSpec): NaiveR
     if (spec.never?.(viewOf(state, program)) === true) fail('never', depth)
     const all = successorsOf(state, program, spec)
     const successors = withinBound(all, state, spec)
+    const done = state.threads.every((t, j) => {
+      return spec.threads[j]!.daemon || t.dead || program.kind[t.node]! >= Kind.Done
+    })
+    if (done) ends.add(i)
     if (!all.some(s => s.wayOut)) {
-      const done = state.threads.every((t, j) => {
-        return spec.threads[j]!.daemon || t.dead || program.kind[t.node]! >= Kind.Done
-      })
       if (!done) fail('deadlock', depth)
       else if (spec.atEnd?.(viewOf(state, program)) === false) fail('atEnd', depth)
-      ends.add(i)
     }
     result.transitions += successors.length
     edges[i] = []
@@ -220,9 +220,9 @@ function successorsOf(state: State, program: GeneratedProgram, spec: SearchSpec)
     })
     if (me.dead) continue
     const plainLoad = kind === Kind.LoadPlain
-    if (plainLoad) consider(Move.Stale, true, to => readsStale(to, t, program))
+    if (plainLoad) consider(Move.Stale, false, to => readsStale(to, t, program))
     if (plainLoad && spec.memory === 'arm') {
-      consider(Move.Early, true, to => storesEarly(to, t, program))
+      consider(Move.Early, false, to => storesEarly(to, t, program))
     }
     if (me.asleep && spec.timeouts && program.b[node] === 1) {
       consider(Move.TimeOut, true, to => wakes(to, t, program, Woke.TimedOut))

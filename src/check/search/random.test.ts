@@ -180,8 +180,10 @@ test('random programs: livelocks, preemptions, fingerprints and arm64 agree with
   })
   const check = fc.property(arbitraryModel, more, (model, { livelock, bound, mode, memory }) => {
     const program = new GeneratedProgram(WORDS, model.scripts.map(bodyOf))
-    const { deaths, timeouts, spurious } = model
+    const { deaths, timeouts, spurious, daemon } = model
+    const threads = model.scripts.map((_, t) => thread(`t${t}`, { daemon: daemon && t === 0 }))
     const spec = specOf(program, {
+      threads,
       deaths,
       timeouts,
       spurious,

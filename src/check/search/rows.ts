@@ -211,12 +211,14 @@ function addLoadPlain(places: Places, place: Place, add: AddRow): void {
   for (let i = reads.length - 2; i >= 0; i -= 2) {
     if (reads[i] !== word) continue
     const last = reads[i + 1]!
-    add(Move.Stale, 0, word, at => (words.value(word, at) === last ? null : loaded(at, last)))
+    add(Move.Stale, Act.Choice, word, at =>
+      words.value(word, at) === last ? null : loaded(at, last),
+    )
     break
   }
   const early = places.spec.memory === 'arm' && !place.dirty ? storeBehind(places, place) : null
   if (early !== null) {
-    add(Move.Early, 0, early.word, () => ({
+    add(Move.Early, Act.Choice, early.word, () => ({
       value: words.intern(early.word, early.value),
       place: places.early(place, early),
       result: null,

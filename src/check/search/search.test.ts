@@ -276,6 +276,27 @@ test('a thread that spins until another is done is no livelock', () => {
   equal(searchTwice(program, specOf(program, { livelock: true })).verdict, 'proved')
 })
 
+test('a daemon that never rests is no livelock, unless others wait for it', () => {
+  const restless: Body = function* () {
+    for (;;) yield at('spin', load(0))
+  }
+  const short: Body = function* () {
+    yield store(1, 1)
+  }
+  const waiting: Body = function* () {
+    yield wait(0, 0)
+  }
+  const threads = [thread('restless', { daemon: true }), thread('other')]
+  const fine = new GeneratedProgram(2, [restless, short])
+  const stuck = new GeneratedProgram(2, [restless, waiting])
+
+  equal(searchTwice(fine, specOf(fine, { threads, livelock: true })).verdict, 'proved')
+  equal(
+    searchTwice(stuck, specOf(stuck, { threads, livelock: true })).failure?.message,
+    'restless can go on for ever, and all that must end never can',
+  )
+})
+
 test('symmetric threads are merged, and their schedules are real ones', () => {
   const program = new GeneratedProgram(2, [locker, locker, locker])
   const threads = ['a', 'b', 'c'].map(name => thread(name, { group: 0 }))

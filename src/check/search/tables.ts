@@ -44,6 +44,8 @@ export const Flag = {
   Failed: 16,
   /** The word changed. */
   Changed: 32,
+  /** All that must end may have ended: the thread has, or need not. */
+  Ended: 64,
 } as const
 
 /** The acts that need `special`. */
@@ -72,6 +74,10 @@ export class Tables {
   private readonly groups: readonly (readonly number[])[]
   /** The move that a row of the code stands for. */
   private readonly sources = new Map<number, { thread: number; row: Row }>()
+  /** By thread, the places of its class. */
+  private readonly placesOf: readonly (readonly Place[])[]
+  /** The state of which `mayDie` was told last, and what it said. */
+  private asked: { state: Int32Array; offset: number; answer: boolean }
   private readonly ints: Int32Array
   private readonly shifts: Int32Array
   private readonly masks: Int32Array
@@ -93,9 +99,11 @@ export class Tables {
       this.code.set([at, shift, this.masks[t]!, heads], t * THREAD_SIZE)
       heads += this.masks[t]! + 1
     }
+    this.asked = { state: this.code, offset: 0, answer: false }
     this.extra = new Int32Array(layout.size)
     this.turned = new Int32Array(layout.size)
     const { classOf } = places.automata
+    this.placesOf = classOf.map(c => places.classes[c]!)
     this.groups = classOf
       .map(first => classOf.flatMap((c, t) => (c === first ? [t] : [])))
       .filter((members, t) => members.length > 1 && members[0] === t)
@@ -104,7 +112,7 @@ export class Tables {
   place(thread: number, state: Int32Array, offset: number): Place {
     const index =
       (state[offset + this.ints[thread]!]! >>> this.shifts[thread]!) & this.masks[thread]!
-    return this.places.classes[this.places.automata.classOf[thread]!]![index]!
+    return this.placesOf[thread]![index]!
   }
 
   /** Rank in its queue, from 1, of a thread that is in one. */
@@ -130,7 +138,7 @@ export class Tables {
 
   /** Makes the rows of a thread's place; returns the first. */
   make(thread: number, index: number): number {
-    const place = this.places.classes[this.places.automata.classOf[thread]!]![index]!
+    const place = this.placesOf[thread]![index]!
     let next = 0
     for (const source of [...this.places.rows(place)].reverse()) {
       next = this.addRow(thread, source, next)
@@ -161,6 +169,7 @@ export class Tables {
     if (to.queue >= 0 && place.queue < 0) flags |= Flag.Sleeps
     if (to.label !== place.label || to.dead !== place.dead) flags |= Flag.Look
     if (to.failed) flags |= Flag.Failed
+    if (to.finished || this.places.spec.threads[thread]!.daemon) flags |= Flag.Ended
     return (code[entry] = flags)
   }
 
@@ -255,9 +264,15 @@ export class Tables {
   }
 
   private mayDie(state: Int32Array, offset: number): boolean {
-    let dead = 0
-    for (let u = 0; u < this.nrThreads; u++) if (this.place(u, state, offset).dead) dead++
-    return dead < this.places.spec.deaths
+    const { asked } = this
+    if (asked.state !== state || asked.offset !== offset) {
+      let dead = 0
+      for (let u = 0; u < this.nrThreads; u++) if (this.place(u, state, offset).dead) dead++
+      asked.state = state
+      asked.offset = offset
+      asked.answer = dead < this.places.spec.deaths
+    }
+    return asked.answer
   }
 
   private anyDirty(state: Int32Array, offset: number): boolean {
@@ -304,7 +319,8 @@ export class Tables {
       const to = this.places.woken(place)
       this.extra[this.ints[u]!]! += (this.admit(to) - place.index) << this.shifts[u]!
       this.addRank(u, 1 - rank)
-      this.more |= to.failed ? Flag.Look | Flag.Failed : Flag.Look
+      this.more |= Flag.Look
+      if (to.failed) this.more |= Flag.Failed
     }
     return woken
   }
