@@ -5,13 +5,14 @@
  * run until one notices: first its own, then those of the sources that import it, small ones before
  * large ones, as many as the budget allows. Two copies, two processes at a time. A mutant that
  * survives is a hole in the models, or argued to change nothing in `docs/mutants.md`. One that only
- * grows too large or takes too long counts as a survivor.
+ * grows too large or takes too long counts as a survivor. Whole classes that are argued there are
+ * not run; single ones are, and must survive.
  */
 import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Argued, readArgued } from './argued.ts'
+import { type Argued, isAbout, isClass, readArgued } from './argued.ts'
 import { Copy } from './copy.ts'
 import { type Mutant, mutantsOf } from './mutants.ts'
 import type { Ran, Task } from './one.ts'
@@ -72,11 +73,11 @@ async function main(): Promise<number> {
     process.stdout.write(HELP)
     return 0
   }
-  const argued = readArgued(join(root, 'docs/mutants.md'), values.only)
+  const argued = readArgued(join(root, 'docs/mutants.md'))
   const targets = protocols(root).map(file => targetOf(file, values.only))
-  const results = await runAll(targets.filter(({ mutants }) => mutants.length > 0))
+  const results = await runAll(targets, argued)
   if (values.json) process.stdout.write(`${JSON.stringify(results.map(plain), null, 2)}\n`)
-  return judge(results, argued)
+  return judge(results, argued, values.only)
 }
 
 function targetOf(file: string, only: string): Target {
@@ -87,18 +88,22 @@ function targetOf(file: string, only: string): Target {
   return { file, text, mutants, checks: [own, wider].filter(files => files.length > 0) }
 }
 
-async function runAll(targets: readonly Target[]): Promise<Result[]> {
+async function runAll(targets: readonly Target[], argued: readonly Argued[]): Promise<Result[]> {
+  const classes = argued.filter(isClass)
+  const all = targets.flatMap(target => target.mutants.map(mutant => ({ target, mutant })))
+  const isArgued = ({ id }: Mutant): boolean => classes.some(one => isAbout(one, id))
+  const results: Result[] = all
+    .filter(({ mutant }) => isArgued(mutant))
+    .map(({ target, mutant }) => resultOf(target, mutant, NOT_RUN))
+  const jobs = all.filter(({ mutant }) => !isArgued(mutant))
   const copies = Array.from({ length: PROCESSES }, () => new Copy(root))
   try {
-    const baseline = await measure(copies, targets)
-    const jobs = targets.flatMap(target => target.mutants.map(mutant => ({ target, mutant })))
-    const results: Result[] = []
+    const baseline = await measure(copies, new Set(jobs.map(({ target }) => target)))
     await inParallel(copies, jobs, async (copy, { target, mutant }) => {
       const tasks = target.checks.map(files => taskOf(files, baseline))
-      const outcome = await runMutant(copy, target, mutant, tasks)
-      const result = { mutant, place: placeOf(target.file, mutant), outcome }
+      const result = resultOf(target, mutant, await runMutant(copy, target, mutant, tasks))
       results.push(result)
-      say(`[${results.length}/${jobs.length}] ${describe(result)}`)
+      say(`[${results.length}/${all.length}] ${describe(result)}`)
     })
     return results
   } finally {
@@ -106,12 +111,18 @@ async function runAll(targets: readonly Target[]): Promise<Result[]> {
   }
 }
 
+const NOT_RUN: Outcome = { killed: false, by: 'not run', steps: 0 }
+
+function resultOf(target: Target, mutant: Mutant, outcome: Outcome): Result {
+  return { mutant, place: placeOf(target.file, mutant), outcome }
+}
+
 /** Runs every check unbroken: by file, its models with their sizes, small ones first. */
 async function measure(
   copies: readonly Copy[],
-  targets: readonly Target[],
+  targets: ReadonlySet<Target>,
 ): Promise<Map<string, readonly Ran[]>> {
-  const files = [...new Set(targets.flatMap(({ checks }) => checks.flat()))]
+  const files = [...new Set([...targets].flatMap(({ checks }) => checks.flat()))]
   const baseline = new Map<string, readonly Ran[]>()
   await inParallel(copies, files, async (copy, file) => {
     const left = await copy.run({ files: [file], models: [] }, BASELINE_LIMIT_MS)
@@ -186,12 +197,12 @@ function placeOf(file: string, { line, column }: Mutant): string {
   return 'originalLine' in entry ? `${source}:${entry.originalLine + 1}` : source
 }
 
-function judge(results: readonly Result[], argued: readonly Argued[]): number {
-  const reasons = new Map(argued.map(({ id, reason }) => [id, reason]))
+function judge(results: readonly Result[], argued: readonly Argued[], only: string): number {
   const survivors = results.filter(({ outcome }) => !outcome.killed)
-  const open = survivors.filter(({ mutant }) => !reasons.has(mutant.id))
-  const alive = new Set(survivors.map(({ mutant }) => mutant.id))
-  const stale = argued.filter(({ id }) => !alive.has(id))
+  const open = survivors.filter(({ mutant }) => !argued.some(one => isAbout(one, mutant.id)))
+  const stale = argued
+    .filter(({ id }) => id.includes(only))
+    .filter(one => !survivors.some(({ mutant }) => isAbout(one, mutant.id)))
   for (const result of open) say(describe(result))
   for (const { id } of stale) say(`argued in docs/mutants.md, but killed or gone: ${id}`)
   const nrArgued = survivors.length - open.length

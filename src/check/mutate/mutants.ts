@@ -5,7 +5,8 @@
  *
  *     drop     the call does not happen; its result is what the code hopes for
  *     weaken   an atomic operation falls apart in two, a comparison is left out, a sleeper does
- *              not look again, one is woken instead of all, a store is buffered
+ *              not look again, one is woken instead of all; where the file has plain operations, a
+ *              store is one (before an atomic one it would be in memory all the same)
  *     swap     the statement changes places with the next one
  *
  * A mutant keeps every line where it was, so traces and source maps stay right.
@@ -55,6 +56,7 @@ import * as $seam from '#atomics'
 export function mutantsOf(name: string, text: string): Mutant[] {
   const tree = parse(text, { ecmaVersion: 'latest', sourceType: 'module', locations: true })
   const seam = seamImports(tree)
+  const hasPlain = [...seam.values()].some(operation => PLAIN.test(operation))
   const mutants: Mutant[] = []
   const counts = new Map<string, number>()
   visit(tree as unknown as Tree, [], (node, path) => {
@@ -63,7 +65,8 @@ export function mutantsOf(name: string, text: string): Mutant[] {
     const place = `${name} ${enclosing(path)} ${call.operation}`
     const count = (counts.get(place) ?? 0) + 1
     counts.set(place, count)
-    for (const edit of [...editsOf(call), ...swapOf(path, node, seam, text)]) {
+    const edits = [...editsOf(call, hasPlain), ...swapOf(path, node, seam, text)]
+    for (const edit of edits) {
       mutants.push(mutant(`${place}#${count} ${edit.operator}`, node, edit, text))
     }
   })
@@ -79,7 +82,7 @@ function mutant(id: string, node: Tree, edit: Edit, text: string): Mutant {
   return { id, line, column, before: text.slice(start, end), after, text: mutated }
 }
 
-function editsOf({ node, operation, args }: Call): Edit[] {
+function editsOf({ node, operation, args }: Call, hasPlain: boolean): Edit[] {
   const { start, end } = node
   const edit = (operator: string, after: string): Edit => ({ operator, start, end, after })
   const [words, index, a, b] = args
@@ -92,7 +95,10 @@ function editsOf({ node, operation, args }: Call): Edit[] {
     case 'loadPlain':
       return [edit('zero', '0')]
     case 'store':
-      return [edit('drop', 'void 0'), edit('plain', `$seam.storePlain(${args.join(', ')})`)]
+      return [
+        edit('drop', 'void 0'),
+        ...(hasPlain ? [edit('plain', `$seam.storePlain(${args.join(', ')})`)] : []),
+      ]
     case 'add':
       return rmw(`old + (${a}) | 0`)
     case 'sub':
@@ -128,6 +134,8 @@ function editsOf({ node, operation, args }: Call): Edit[] {
 
 const SEAM =
   /^(load|store|add|sub|and|or|xor|exchange|compareExchange|wait|notify|loadPlain|storePlain|copyIn|copyOut|fillPlain|barrierAll)$/
+
+const PLAIN = /^(loadPlain|storePlain|copyIn|copyOut|fillPlain)$/
 
 /** Local name -> operation. */
 function seamImports(tree: Program): Map<string, string> {
