@@ -38,7 +38,11 @@ export interface Loaded {
   readonly check: Checkable
 }
 
-/** All models that the files' exports hold, singly or in arrays, each once. */
+/**
+ * All models that the files' exports hold, singly or in arrays, each once.
+ *
+ * @throws {HotplugError} `EEXIST`: two different models of a file have one name.
+ */
 export async function loadChecks(files: readonly string[]): Promise<Loaded[]> {
   const loaded = new Map<Checkable, Loaded>()
   for (const file of files) {
@@ -46,6 +50,10 @@ export async function loadChecks(files: readonly string[]): Promise<Loaded[]> {
     for (const check of Object.values(exports).flat()) {
       if (isCheckable(check) && !loaded.has(check)) loaded.set(check, { file, check })
     }
+    requireNames(
+      file,
+      [...loaded.values()].filter(one => one.file === file),
+    )
   }
   return [...loaded.values()]
 }
@@ -53,4 +61,16 @@ export async function loadChecks(files: readonly string[]): Promise<Loaded[]> {
 function isCheckable(value: unknown): value is Checkable {
   if (typeof value !== 'object' || value === null) return false
   return typeof (value as Checkable).check === 'function' && 'description' in value
+}
+
+/** A replay on real threads finds its model by name. */
+function requireNames(file: string, loaded: readonly Loaded[]): void {
+  const names = new Map<string, unknown>()
+  for (const { check } of loaded) {
+    const { name, description } = check
+    if (names.has(name) && names.get(name) !== description) {
+      throw new HotplugError('EEXIST', `load ${file}`, `two models are called '${name}'`)
+    }
+    names.set(name, description)
+  }
 }

@@ -135,3 +135,15 @@ test('the command starts itself with the conditions that it needs', () => {
   match(runNode({}, cli, '--help').stdout, /Exit status/)
   match(runNode({}, cli, '--nonsense').stderr, /Unknown option '--nonsense'/)
 })
+
+test('two models of a file with one name are refused', () => {
+  const text = `import { model } from 'hotplug/check'
+    const one = body => model({
+      name: 'one',
+      shared: t => ({ m: t.int32(1) }),
+      threads: [{ name: 'one', body }],
+    })
+    export const both = [one(({ m }) => Atomics.load(m, 0)), one(({ m }) => Atomics.add(m, 0, 1))]`
+
+  match(hotplugCheck({ 'one.check.js': text }).stderr, /two models are called 'one' \(EEXIST\)/)
+})
