@@ -20,10 +20,12 @@ export type Words = Int32Array
 /** What ended a sleep. */
 export type Woken = 'ok' | 'not-equal' | 'timed-out'
 
+/** The word's value. */
 export function load(words: Words, index: number): number {
   return Atomics.load(words, index)
 }
 
+/** Sets the word. */
 export function store(words: Words, index: number, value: number): void {
   Atomics.store(words, index, value)
 }

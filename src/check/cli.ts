@@ -200,7 +200,8 @@ function summary(results: readonly Result[], failed: number): string {
   const states = reports.reduce((sum, report) => sum + report.states, 0)
   const ms = reports.reduce((sum, report) => sum + report.ms, 0)
   const verdict = failed === 0 ? 'all as they must be' : `${failed} not as they must be`
-  return `\n${results.length} ${results.length === 1 ? 'model' : 'models'}, ${verdict}: ${grouped(states)} states in ${grouped(ms)} ms`
+  const models = results.length === 1 ? '1 model' : `${results.length} models`
+  return `\n${models}, ${verdict}: ${grouped(states)} states in ${grouped(ms)} ms`
 }
 
 const PROGRESS_MS = 1000

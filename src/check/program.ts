@@ -30,6 +30,7 @@ export const Kind = {
   Done: 15,
   Fail: 16,
 } as const
+/** One of `Kind`. */
 export type Kind = (typeof Kind)[keyof typeof Kind]
 
 /** Results of `Kind.Wait`. */
@@ -124,8 +125,10 @@ export const Move = {
   /** arm64: its next plain store overtook the plain load it stands before. */
   Early: 7,
 } as const
+/** One of `Move`. */
 export type Move = (typeof Move)[keyof typeof Move]
 
+/** One move of one thread. */
 export interface Step {
   readonly thread: number
   readonly move: Move
@@ -140,6 +143,7 @@ export interface StateView {
   isDead(thread: number): boolean
 }
 
+/** What to search, and how. */
 export interface SearchSpec {
   readonly threads: readonly ThreadSpec[]
   /** Initial values, `nrWords` of them. */
@@ -166,8 +170,10 @@ export interface SearchSpec {
   readonly onProgress?: ((states: number) => void) | undefined
 }
 
+/** What can go wrong. */
 export type FailureKind = 'deadlock' | 'livelock' | 'exception' | 'never' | 'atEnd' | 'overflow'
 
+/** What was found. */
 export interface Failure {
   readonly kind: FailureKind
   /** For people: which threads sleep where, what was thrown. */
@@ -176,6 +182,7 @@ export interface Failure {
   readonly steps: readonly Step[]
 }
 
+/** How a search ended. */
 export interface SearchResult {
   /** `proved`: every state was seen. `bounded`: nothing found within the mode's bound. */
   readonly verdict: 'proved' | 'bounded' | 'failed'

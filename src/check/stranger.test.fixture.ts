@@ -18,7 +18,7 @@ export interface Said {
   readonly stderr: string
 }
 
-/** Runs `hotplug-check` in a folder with the given files, without its detour over another process. */
+/** Runs `hotplug-check` in a folder with the given files, without a detour over another process. */
 export function hotplugCheck(files: Readonly<Record<string, string>>, ...args: string[]): Said {
   return runNode(files, ...FLAGS, 'node_modules/hotplug/dist/src/check/cli.js', ...args)
 }

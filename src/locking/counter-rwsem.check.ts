@@ -1,10 +1,10 @@
 /*
  * The memory hotplug lock before and after the fix of 2017.
  *
- * Before it, two writers lose each other in ACTIVE_WRITER: the ways in which the kernel's writers did (T2 to
- * T5 of docs/the-thread.md) are found, by their shortest schedules. (Where the kernel's thread waited for its own
- * mutex, ours is refused: T4 and T5 end in an exception.) With the private mutex, everything that
- * two readers and two writers can do is proved, also with a death.
+ * Before it, two writers lose each other in ACTIVE_WRITER: the ways in which the kernel's writers
+ * did (T2 to T5 of docs/the-thread.md) are found, by their shortest schedules. (Where the kernel's
+ * thread waited for its own mutex, ours is refused: T4 and T5 end in an exception.) With the
+ * private mutex, everything that two readers and two writers can do is proved, also with a death.
  */
 import { load, notify, store, type Words, wait } from '#atomics'
 import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'

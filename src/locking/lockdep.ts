@@ -234,7 +234,7 @@ export class LockdepMap {
    * Call before waiting for the end of all that are inside.
    *
    * @param operation Who waits; the thread if left out.
-   * @throws {HotplugError} `EDEADLK`: one of them needs what is held here, so it could wait for ever.
+   * @throws {HotplugError} `EDEADLK`: one of them needs what is held here: it could wait for ever.
    */
   willWait(operation: object | null = null): void {
     const { lockdep, lock } = this

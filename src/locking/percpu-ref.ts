@@ -127,7 +127,8 @@ export class PercpuRef implements Recoverable {
     for (;;) {
       const state = load(this.words, this.index)
       if ((state & KILLED) !== 0) return false
-      if (compareExchange(this.words, this.index, state, state + ONE_KILL) === state) return true // K1
+      const before = compareExchange(this.words, this.index, state, state + ONE_KILL) // K1
+      if (before === state) return true
     }
   }
 

@@ -15,7 +15,8 @@
  *     A2  START = my start time            is enough; from here on its locks are anyone's)
  *     A3  STATE: Free -> Alive         R2  recover(): wakes every lock's sleepers
  *     A4  ring the doorbell            R3  only if the kernel's thread is gone (its asynchronous
- *                                          I/O may still write): STATE: Gone -> Free, generation + 1
+ *                                          I/O may still write): STATE: Gone -> Free, the next
+ *                                          generation
  *                                      R4  recover() again, for what outlives the thread's code
  *                                      R5  START: its start time -> 0
  *                                      R6  CLAIM: its claim -> 0
@@ -36,6 +37,7 @@ import { add, compareExchange, load, notify, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 
+/** Words that a processor moves at once: what threads write apart is that far apart. */
 export const CACHE_LINE_WORDS = 16
 /** Slots that one set can have: an owner fits in a word beside its flags. */
 export const SLOTS_MAX = 1023
@@ -43,6 +45,7 @@ export const SLOTS_MAX = 1023
 /** A waiter looks at least this often whether the thread that it waits for still lives. */
 export const HEARTBEAT_MS = 100
 
+/** What a slot's thread is: attached, or dead with its slot still taken. */
 export const Status = { Free: 0, Alive: 1, Gone: 2 } as const
 
 const TID_BITS = 22

@@ -46,7 +46,7 @@ export function takeInOrder(data: WatchedData): string {
   }
 }
 
-/** Makes the mutexes known and takes them all; the last is counted, naming of its class included. */
+/** Makes the mutexes known and takes them all; the last is counted, its class's naming included. */
 export function dieTakingTheLast(victim: VictimData<WatchedData>): Promise<number> {
   const { data } = victim
   const slot = attach(data)

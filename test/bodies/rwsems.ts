@@ -18,12 +18,17 @@ export interface RwsemData {
   readonly rounds?: number
 }
 
-/** Words before the lock's own. */
+/** Words before the lock's own: readers inside. */
 export const READING = 0
+/** Writers inside. */
 export const WRITING = 1
+/** How often somebody was inside who should not. */
 export const OVERLAPS = 2
+/** What writers count up. */
 export const COUNT = 3
+/** How far the test is. */
 export const STAGE = 4
+/** Nobody wakes who sleeps here. */
 export const NEVER = 5
 const RWSEM = 16
 

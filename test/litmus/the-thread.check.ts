@@ -3,7 +3,7 @@
  *
  * A package leaves in two stages under `device_hotplug_lock`; an operator onlines memory under the
  * same lock; pmem goes by `mem_hotplug_begin` alone, once its pins are gone. REGION says what is
- * there: whoever uses or removes it asserts what it sees, and an assertion that fails is a schedule.
+ * there: whoever uses or removes it asserts what it sees; an assertion that fails is a schedule.
  */
 import { add, exchange, load, store, sub, type Words } from '#atomics'
 import { model, mustFail } from '../../src/check/model.ts'

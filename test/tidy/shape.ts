@@ -18,8 +18,16 @@ const MAY_HAVE_PARAMETERS: Readonly<Record<string, string>> = {
   perform: 'the same',
 }
 
+/** Functions with more lines than others may have, and why. */
+const MAY_HAVE_LINES: Readonly<Record<string, string>> = {
+  source: 'the text of the loop that the search generates, to be read in one piece',
+}
+
 /** Files of locking/ that have no test beside them, and why. */
-const UNTESTED: Readonly<Record<string, string>> = {}
+const UNTESTED: Readonly<Record<string, string>> = {
+  'src/locking/hotplug-locks.ts': 'the locks of a booted machine: src/locking.test.ts',
+  'src/locking/percpu-gate.ts': 'one half of the lock that percpu-rwsem.test.ts tests',
+}
 
 /** At most 500 lines a file. */
 export const fileSizes: Rule = tree =>
@@ -63,7 +71,7 @@ export const functionSizes: Rule = tree =>
       const at = `${module.path}:${from}: ${name || 'a function'} has`
       const many = node.params.length > PARAMETERS_MAX && !MAY_HAVE_PARAMETERS[name]
       return [
-        ...(lines > FUNCTION_LINES_MAX ? [`${at} ${lines} lines`] : []),
+        ...(lines > FUNCTION_LINES_MAX && !MAY_HAVE_LINES[name] ? [`${at} ${lines} lines`] : []),
         ...(many ? [`${at} ${node.params.length} parameters`] : []),
       ]
     }),

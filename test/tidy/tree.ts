@@ -26,6 +26,8 @@ export interface Module extends File {
   readonly comments: readonly Comment[]
   /** What it imports and re-exports, in order, resolved: a path of the tree, or a package. */
   readonly imports: readonly string[]
+  /** Those of them that are loaded when it runs: not for types alone. */
+  readonly loads: ReadonlySet<string>
 }
 
 /** The repository, or a few snippets that stand for one. */
@@ -76,12 +78,22 @@ function parse(file: File): Module {
   const parsed = parseSync(file.path, file.text)
   const { staticImports, staticExports } = parsed.module
   const requests = [
-    ...staticImports.map(statement => statement.moduleRequest),
-    ...staticExports.flatMap(statement => statement.entries.map(entry => entry.moduleRequest)),
-  ].filter(request => request !== null)
-  requests.sort((a, b) => a.start - b.start)
-  const imports = [...new Set(requests.map(request => resolve(file.path, request.value)))]
-  return { ...file, parsed, comments: parsed.comments, imports }
+    ...staticImports.map(({ moduleRequest, entries }) => ({
+      request: moduleRequest,
+      isType: entries.length > 0 && entries.every(entry => entry.isType),
+    })),
+    ...staticExports.flatMap(({ entries }) =>
+      entries.map(({ moduleRequest, isType }) => ({ request: moduleRequest, isType })),
+    ),
+  ].flatMap(({ request, isType }) =>
+    request === null
+      ? []
+      : [{ path: resolve(file.path, request.value), isType, at: request.start }],
+  )
+  requests.sort((a, b) => a.at - b.at)
+  const imports = [...new Set(requests.map(({ path }) => path))]
+  const loads = new Set(requests.filter(({ isType }) => !isType).map(({ path }) => path))
+  return { ...file, parsed, comments: parsed.comments, imports, loads }
 }
 
 function resolve(from: string, request: string): string {

@@ -7,7 +7,7 @@
  * told apart by numbers. What cannot be looked into is refused.
  */
 import { types } from 'node:util'
-import { type Closure, frames, UNSET } from './frames.ts'
+import { type Closure, frames, NAMELESS, UNSET } from './frames.ts'
 
 const HASH_FROM_BYTES = 256
 
@@ -54,6 +54,8 @@ export class Canon {
       case 'bigint':
         return `${value}n`
       case 'symbol':
+        if (value === NAMELESS)
+          throw new Opaque('a value that has no name of its own (give it one), which')
         return value === UNSET ? '-' : `y${numbers.of(value)}`
       case 'object':
         return value === null ? 'null' : this.objectText(value)
@@ -78,10 +80,20 @@ export class Canon {
   }
 
   private arrayText(array: readonly unknown[]): string {
-    if (Object.keys(array).length !== array.length) return `[${this.properties(array)}]`
+    if (Object.keys(array).length !== array.length) {
+      return `[${this.properties(array)}]${this.ownText(array, Array.prototype)}`
+    }
     let text = '['
     for (let i = 0; i < array.length; i++) text += `${this.text(array[i])},`
-    return `${text}]`
+    return `${text}]${this.ownText(array, Array.prototype)}`
+  }
+
+  /** What a derived class adds to a built-in one. */
+  private ownText(object: object, prototype: object): string {
+    const actual: unknown = Object.getPrototypeOf(object)
+    if (actual === prototype) return ''
+    const own = Array.isArray(object) ? '' : this.properties(object)
+    return `${this.prototypeText(actual as object)}{${own}${this.fields(object)}}`
   }
 
   /** Own properties, in their order. */
@@ -100,7 +112,8 @@ export class Canon {
 
   private instanceText(object: object, prototype: unknown): string {
     if (prototype === null) return `N{${this.properties(object)}}`
-    return `C${this.prototypeText(prototype as object)}{${this.properties(object)}${this.fields(object)}}`
+    const name = this.prototypeText(prototype as object)
+    return `C${name}{${this.properties(object)}${this.fields(object)}}`
   }
 
   private prototypeText(prototype: object): string {
@@ -149,8 +162,13 @@ export class Canon {
     if (ArrayBuffer.isView(object)) return this.viewText(object)
     if (object instanceof ArrayBuffer) return `A${bytesText(new Uint8Array(object))}`
     if (object instanceof SharedArrayBuffer) return `S${numbers.of(object)}`
-    if (types.isMap(object)) return `Map${[...object].map(entry => this.arrayText(entry))}`
-    if (types.isSet(object)) return `Set${this.arrayText([...object])}`
+    if (types.isMap(object)) {
+      const entries = [...object].map(entry => this.arrayText(entry))
+      return `Map${entries}${this.ownText(object, Map.prototype)}`
+    }
+    if (types.isSet(object)) {
+      return `Set${this.arrayText([...object])}${this.ownText(object, Set.prototype)}`
+    }
     if (types.isDate(object)) return `D${object.getTime()}`
     if (types.isRegExp(object)) return `${object}${object.lastIndex}`
     if (types.isBoxedPrimitive(object)) return `O${this.text(object.valueOf())}`

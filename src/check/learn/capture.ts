@@ -134,8 +134,8 @@ export class Capture implements Driver, Watch {
   tick(): void {
     if (this.poisoned) throw STOP
     if (++this.ticks > TICKS_MAX) {
-      const what = `the body never ends: ${TICKS_MAX} calls and rounds of loops without an operation`
-      this.refuse(`${what} on shared memory`)
+      const what = `the body never ends: ${TICKS_MAX} calls and rounds of loops without`
+      this.refuse(`${what} an operation on shared memory`)
     }
   }
 
@@ -235,7 +235,7 @@ export class Capture implements Driver, Watch {
       return canon.text(value)
     } catch (error) {
       if (!(error instanceof Opaque)) throw error
-      const holder = name.startsWith('$') ? 'a value that has no name' : `\`${name}\``
+      const holder = name.startsWith('$') ? 'an expression around it' : `\`${name}\``
       const what = `${holder} holds ${error.message} the checker cannot see, across this call`
       return this.refuse(what, site)
     }

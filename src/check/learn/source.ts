@@ -1,5 +1,6 @@
 /*
- * A module under transformation: its syntax, what was found in it, and the table that it takes along.
+ * A module under transformation: its syntax, what was found in it, and the table that it takes
+ * along.
  */
 import { type AnyNode, type Options, type Program, parse, type Token, tokTypes } from 'acorn'
 import { writeConstructors } from './constructors.ts'
@@ -28,6 +29,8 @@ export interface Table {
    * names of what is published there.
    */
   readonly sites: readonly SiteRow[]
+  /** Those of `sites` that are no calls, but classes whose constructor is not written out. */
+  readonly implicit: readonly number[]
   /** What a body must not run: the line of the source, and why. */
   readonly refusals: readonly (readonly [number, string])[]
   /** By line of the module from 1, the line of the source; null if it is the same. */
@@ -53,6 +56,7 @@ export class Source {
   readonly program: Program
   readonly calls: Call[] = []
   readonly refusals: [number, string][] = []
+  private readonly implicit: number[] = []
   private readonly tokens: Token[] = []
   private readonly origin: Origin
   private readonly lines: Lines
@@ -108,6 +112,11 @@ export class Source {
     return this.calls.push({ node, offset, names: [] }) - 1
   }
 
+  /** Notes a class whose constructor is not written out; the engine reports its beginning. */
+  implicitConstructor(node: AnyNode): void {
+    this.implicit.push(this.calls.push({ node, offset: node.start, names: [] }) - 1)
+  }
+
   /** The code with all insertions, and the table. */
   finish(): string {
     const order = [...this.calls.keys()].sort((a, b) => this.offsetOf(a) - this.offsetOf(b))
@@ -127,6 +136,7 @@ export class Source {
       url: this.url,
       file: this.origin.file,
       sites,
+      implicit: this.implicit,
       refusals: this.refusals,
       lines: lines.every((line, i) => line === i + 1) ? null : lines,
     })
@@ -160,4 +170,4 @@ export class Source {
   }
 }
 
-const MUTABLE = /^(Object|Array|New|Call)Expression$|^ClassDeclaration$/
+const MUTABLE = /^(Object|Array|New|Call)Expression$|^Class(Declaration|Expression)$/

@@ -44,6 +44,7 @@ export function verifyFrames({ n, modules, calls }: Frames): void {
   let at = 0
   while (isMachinery(sites[at]?.getFileName())) at++
   for (let depth = n - 1; depth >= 0; depth--, at++) {
+    while (isImplicit(sites[at])) at++
     const site = sites[at]
     const module = frames.tableOf(modules[depth]!)
     const [line, column] = module.table.sites[calls[depth] as number] as SiteRow
@@ -57,6 +58,18 @@ export function verifyFrames({ n, modules, calls }: Frames): void {
     }
   }
   if (!isMachinery(sites[at]?.getFileName())) refuseFrame(sites, at)
+}
+
+/** Whether it is in a constructor that is not written out: it passes its arguments on, no more. */
+function isImplicit(site: NodeJS.CallSite | undefined): boolean {
+  if (site?.isConstructor() !== true) return false
+  const module = frames.tableOfScript(site.getFileName() ?? '')
+  if (module === undefined) return false
+  const { implicit, sites } = module.table
+  return implicit.some(index => {
+    const [line, column] = sites[index] as SiteRow
+    return line === site.getLineNumber() && column === site.getColumnNumber()
+  })
 }
 
 /** The innermost place of the running code that is not the checker's; null if there is none. */
@@ -129,7 +142,7 @@ function refuseFrame(sites: readonly NodeJS.CallSite[], at: number): never {
   if (site === undefined) throw new Refusal(`calls are more than ${DEPTH_MAX} deep`, below)
   if (!isUserScript(script)) {
     const name = [site.getTypeName(), site.getFunctionName()].filter(Boolean).join('.')
-    const what = `an operation in a callback of ${name}, which has state that the checker cannot see`
+    const what = `an operation in a callback of ${name}, which has state that cannot be seen`
     throw new Refusal(`${what}: write a loop, or give the model identity: 'history'`, below)
   }
   if (frames.tableOfScript(script as string) === undefined) {

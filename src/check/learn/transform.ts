@@ -3,7 +3,7 @@
  * it is and what its variables hold.
  *
  *     function step(words) {              function step(words) {const $d=$hotplug.n;
- *       const word = load(words, 0)         const word = load(words, 0, ...$hotplug.at($d,…,[words]))
+ *       const word = load(words, 0)         const word = load(words, 0, ...$hotplug.at(…,[words]))
  *
  * `at` contributes no argument and runs after the real ones are evaluated. `$d` is the number of
  * callers; so at any operation the frames below it are the whole stack. Values that live between

@@ -34,16 +34,17 @@ export function valuesAt(node: AnyNode, place: Place, frame: Frame): [string, st
   let scope: Scope | null = place.scope
   for (; scope !== null && scope.owner === frame.owner; scope = scope.parent) {
     for (const variable of scope.variables.values()) {
-      if (variable.kind === 'self' || seen.has(variable.name)) continue
+      if (variable.kind === 'self') continue
+      const hidden = seen.has(variable.name)
       seen.add(variable.name)
       if (variable.kind === 'lexical' && variable.from > node.start) continue
       if (!isLive(variable, node, place.loops)) continue
-      values.push([variable.name, valueText(variable, frame)])
+      values.push([variable.name, hidden ? '$hotplug.nameless' : valueText(variable, frame)])
     }
   }
   for (const variable of frame.owner.captures) {
     const { name } = variable
-    if (!seen.has(name)) values.push([name, `$hotplug.value(()=>${name})`])
+    values.push([name, seen.has(name) ? '$hotplug.nameless' : `$hotplug.value(()=>${name})`])
   }
   for (const name of place.held) values.push([name, name])
   return values
@@ -59,8 +60,9 @@ export function refusalOf(owner: Owner, source: Source): string | null {
       /^Weak(Map|Set)$/.test(init.callee.name)
     if (!weak && !(assignedInFunction && (kind === 'var' || kind === 'lexical'))) continue
     const line = source.lineOf(firstMention(owner, variable, source))
+    const type = weak ? source.code.slice(init.callee.start, init.callee.end) : ''
     const why = weak
-      ? `\`${name}\` is a ${source.code.slice(init.callee.start, init.callee.end)} of the module, which the checker cannot look into`
+      ? `\`${name}\` is a ${type} of the module, which the checker cannot look into`
       : `\`${name}\` is a variable of the module, which the checker cannot put back`
     const what = `${why}: keep it in an object that the body makes`
     return `$hotplug.hidden($hotplugSites,${source.refusals.push([line, what]) - 1})`

@@ -46,9 +46,20 @@ interface Call {
 /** Helpers behind a mutated file's last line; function declarations are hoisted. */
 const HELPERS = `
 function $store(words, index, value, result) { $seam.store(words, index, value); return result }
-function $rmw(words, index, next) { const old = $seam.load(words, index); $seam.store(words, index, next(old)); return old }
-function $cas(words, index, expected, value) { const old = $seam.load(words, index); if (old === expected) $seam.store(words, index, value); return old }
-function $waitAlways(words, index, timeoutMs) { const now = $seam.load(words, index); return $seam.wait(words, index, now, timeoutMs) }
+function $rmw(words, index, next) {
+  const old = $seam.load(words, index)
+  $seam.store(words, index, next(old))
+  return old
+}
+function $cas(words, index, expected, value) {
+  const old = $seam.load(words, index)
+  if (old === expected) $seam.store(words, index, value)
+  return old
+}
+function $waitAlways(words, index, timeoutMs) {
+  const now = $seam.load(words, index)
+  return $seam.wait(words, index, now, timeoutMs)
+}
 import * as $seam from '#atomics'
 `
 
@@ -132,9 +143,7 @@ function editsOf({ node, operation, args }: Call, hasPlain: boolean): Edit[] {
   }
 }
 
-const SEAM =
-  /^(load|store|add|sub|and|or|xor|exchange|compareExchange|wait|notify|loadPlain|storePlain|copyIn|copyOut|fillPlain|barrierAll)$/
-
+const ATOMIC = /^(load|store|add|sub|and|or|xor|exchange|compareExchange|wait|notify|barrierAll)$/
 const PLAIN = /^(loadPlain|storePlain|copyIn|copyOut|fillPlain)$/
 
 /** Local name -> operation. */
@@ -146,7 +155,7 @@ function seamImports(tree: Program): Map<string, string> {
       if (specifier.type !== 'ImportSpecifier') continue
       const imported = specifier.imported
       const name = imported.type === 'Identifier' ? imported.name : String(imported.value)
-      if (SEAM.test(name)) seam.set(specifier.local.name, name)
+      if (ATOMIC.test(name) || PLAIN.test(name)) seam.set(specifier.local.name, name)
     }
   }
   return seam

@@ -15,6 +15,7 @@ interface Pair {
   readonly other: number
 }
 
+/** The automata of all threads, those of a group shared. */
 export class Automata {
   readonly program: Program
   /** By thread, the first thread of its group. */

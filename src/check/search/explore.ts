@@ -24,6 +24,7 @@ export interface Finding {
   readonly step: Step | null
 }
 
+/** What an exploration saw. */
 export interface Exploration {
   readonly store: Store
   readonly finding: Finding | null

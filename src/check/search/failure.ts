@@ -3,7 +3,8 @@
  */
 import { type FailureKind, Kind, Move } from '../program.ts'
 import type { Machine } from './machine.ts'
-import type { Place, Places } from './places.ts'
+import type { Place } from './place.ts'
+import type { Places } from './places.ts'
 import { Random } from './random.ts'
 import { Act } from './rows.ts'
 

@@ -104,7 +104,8 @@ export class GeneratedProgram implements Program {
   describe(node: number): string {
     const { op: o, error, stores, reads } = this.reached[node]!
     const history = o.key === undefined && o.kind < Kind.Done ? this.histories[node]! : ''
-    return `${o.key} ${o.kind},${o.word},${o.a},${o.b} ${o.label} ${error} ${stores} | ${reads} ${history}`
+    const operation = `${o.kind},${o.word},${o.a},${o.b}`
+    return `${o.key} ${operation} ${o.label} ${error} ${stores} | ${reads} ${history}`
   }
 
   sites(): readonly [] {

@@ -7,13 +7,15 @@
  * learned needs, plus what is left over in their integer; when one is outgrown, `Relayout` is
  * thrown and the search begins again with all that is known now.
  */
-import type { Place, Places } from './places.ts'
+import type { Place } from './place.ts'
+import type { Places } from './places.ts'
 
 /** A field is too narrow: pack anew and begin again. */
 export class Relayout extends Error {
   override readonly name = 'Relayout'
 }
 
+/** Where a number stands in a state. */
 export interface Field {
   /** Which integer. */
   readonly at: number
@@ -28,6 +30,7 @@ const INT_BITS = 32
 /** Bits that a thread's field is made wider than needed, if there is room; a word's gets one. */
 const SPARE_MAX = 3
 
+/** How a state is packed into integers. */
 export class Layout {
   /** Integers of a state. */
   readonly size: number

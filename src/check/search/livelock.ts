@@ -19,6 +19,7 @@ interface Left {
   readonly firsts: Uint32Array
 }
 
+/** All edges between states, in little space. */
 export class Edges {
   /** Where edges lead, in the order of the states that they come from. */
   private readonly targets: Int32Array[] = []

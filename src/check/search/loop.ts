@@ -190,7 +190,8 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
         const flags = B[j + ${INFO}] & asked
         if (flags !== 0) hooks.check(y, flags)
       }
-      if (edges !== null && (B[j + ${INFO}] & ${Act.Choice << CHOICE_SHIFT}) === 0) edges.add(B[j + ${FROM}], y)
+      const isChoice = (B[j + ${INFO}] & ${Act.Choice << CHOICE_SHIFT}) !== 0
+      if (edges !== null && !isChoice) edges.add(B[j + ${FROM}], y)
     }
     store.count = count
     store.touched = touched

@@ -3,7 +3,8 @@
  */
 import type { Move, StateView } from '../program.ts'
 import { PLACE_BITS_MAX } from './layout.ts'
-import type { Place, Places } from './places.ts'
+import type { Place } from './place.ts'
+import type { Places } from './places.ts'
 import { Act, type Outcome, outcome, type Row } from './rows.ts'
 
 /** A move that is possible now. */
@@ -13,6 +14,7 @@ export interface Option {
   readonly outcome: Outcome
 }
 
+/** One state of all threads and words, and the moves from it. */
 export class Machine implements StateView {
   readonly places: Places
   readonly nrThreads: number

@@ -12,48 +12,11 @@
  */
 import { Kind, type Program, type SearchSpec } from '../program.ts'
 import type { Automata } from './automata.ts'
+import { type Early, Mode, type Place, type PlaceKey } from './place.ts'
 import { type Row, rowsOf } from './rows.ts'
 import type { Words } from './words.ts'
 
-export const Mode = { Live: 0, Asleep: 1, Dead: 2, Zombie: 3 } as const
-export type Mode = (typeof Mode)[keyof typeof Mode]
-
-/** A plain store that reached memory before the plain load that the thread stands before. */
-export interface Early {
-  readonly word: number
-  readonly value: number
-}
-
-/** What tells a place from the others of its class. */
-interface PlaceKey {
-  /** -1: dead. */
-  readonly node: number
-  readonly mode: Mode
-  /** Plain stores that are not in memory yet, oldest first: pairs of word and value. */
-  readonly pending: readonly number[]
-  /** Mask of the deaths that the thread was told of. */
-  readonly told: number
-  readonly early: Early | null
-  /** The word on which it sleeps, dead or alive; else -1. */
-  readonly queue: number
-}
-
-export interface Place extends PlaceKey {
-  readonly threadClass: number
-  /** Number within its class, from 0. */
-  readonly index: number
-  readonly dead: boolean
-  /** Index of its label; 0 once dead. */
-  readonly label: number
-  /** Neither asleep nor before an operation: done, dead or failed. */
-  readonly finished: boolean
-  readonly failed: boolean
-  /** Holds back stores, or has made one early: no barrier is passed now. */
-  readonly dirty: boolean
-  rows: readonly Row[] | null
-  woken: Place | null
-}
-
+/** The places of all threads. */
 export class Places {
   readonly program: Program
   readonly automata: Automata

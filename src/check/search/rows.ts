@@ -14,7 +14,8 @@
  * here, and the whole search repeated with what was learned.
  */
 import { BUFFER_MAX, Kind, Move, Refusal, Woke } from '../program.ts'
-import { type Early, Mode, type Place, type Places } from './places.ts'
+import { type Early, Mode, type Place } from './place.ts'
+import type { Places } from './places.ts'
 
 /** What a row depends on besides the thread and its word. 0 for most. */
 export const Act = {
@@ -32,6 +33,7 @@ export const Act = {
   Choice: 32,
 } as const
 
+/** A move of a thread at a place. */
 export interface Row {
   readonly place: Place
   readonly move: Move
@@ -43,6 +45,7 @@ export interface Row {
   readonly compute: (at: number) => Outcome | null
 }
 
+/** Where a move leads for one value of its word. */
 export interface Outcome {
   /** Number of the word's new value; 0 without a word. */
   readonly value: number
@@ -61,6 +64,7 @@ export function outcome(row: Row, at: number): Outcome | null {
   return (row.outcomes[at] = row.compute(at))
 }
 
+/** The moves of a place. */
 export function rowsOf(places: Places, place: Place): readonly Row[] {
   const rows: Row[] = []
   const add: AddRow = (move, act, word, compute) => {

@@ -33,6 +33,7 @@ export class TooBig extends Error {
 
 const EMPTY = new Int32Array(0)
 
+/** The states that were seen, each once. */
 export class Store {
   /** Integers of a state. */
   readonly size: number
@@ -168,7 +169,9 @@ export class Store {
 
 /** Odd numbers that the integers of a state are multiplied with in turn. */
 export const MULTIPLIERS = [0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f] as const
+/** What the second half of a fingerprint begins with. */
 export const SECOND_SEED = 0x1b873593
+/** What mixes a hash at its end. */
 export const LAST_MULTIPLIER = 0x2c1b3c6d
 
 /** Hash of the `size` integers from `offset` on. The generated loop computes the same. */

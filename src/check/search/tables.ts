@@ -6,16 +6,18 @@
  *     rows      one for each move that the place has, chained
  *
  * A row has, for each value of its word, an entry: flags, and what to add to each integer of the
- * state. Rows and entries are made when they first come up. Moves that involve other threads (sleeping and
- * waking, deaths, barriers) additionally go through `special` or `sleep`.
+ * state. Rows and entries are made when they first come up. Moves that involve other threads
+ * (sleeping and waking, deaths, barriers) additionally go through `special` or `sleep`.
  */
 import type { Move, Step } from '../program.ts'
 import { type Field, type Layout, Relayout } from './layout.ts'
-import type { Place, Places } from './places.ts'
+import type { Place } from './place.ts'
+import type { Places } from './places.ts'
 import { Act, outcome, type Row } from './rows.ts'
 
 /** Offsets in what the code says of a thread: where its place is, and its first rows. */
 export const ThreadAt = { Int: 0, Shift: 1, Mask: 2, Heads: 3 } as const
+/** Integers of `ThreadAt`. */
 export const THREAD_SIZE = 4
 
 /** Offsets in a row. */
@@ -54,6 +56,7 @@ export const SPECIAL = Act.Notify | Act.Barrier | Act.Await | Act.Leave | Act.De
 /** A place whose rows were not made yet. */
 export const UNMADE = -1
 
+/** The tables that the generated loop works on. */
 export class Tables {
   readonly places: Places
   readonly layout: Layout

@@ -13,6 +13,7 @@ export class ValuesOverflow extends Error {
   override readonly name = 'ValuesOverflow'
 }
 
+/** The values that each word has taken, numbered. */
 export class Words {
   /** Values so far, of all words. */
   count: number
