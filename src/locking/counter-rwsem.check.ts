@@ -209,6 +209,10 @@ export const models = [
   mustFail(mems('T5, before: erased, it gets', nestsErased(old)), { kind: 'exception' }),
   mems('T5, fixed: nobody is erased', nestsErased(fixed)),
 
+  mems('before, one writer', threadsOf(2, 1, old)),
+
+  mems('counter rwsem, 1+1, one dies', threadsOf(1, 1, fixed), 1),
+  mems('counter rwsem, a writer is told', [{ name: 'changer', count: 2, body: fixed.changer }], 1),
   mems('counter rwsem', threadsOf(2, 2, fixed)),
   mems('counter rwsem, one dies', threadsOf(1, 2, fixed), 1),
   mems('counter rwsem, one reader of two dies', threadsOf(2, 1, fixed), 1),

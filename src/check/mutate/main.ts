@@ -20,9 +20,9 @@ import { checksOf, protocols, rootOf } from './tree.ts'
 
 const PROCESSES = 2
 const PASSING = 0.95
-/** Searches that take longer than this, all together, are not repeated for each mutant. */
-const BUDGET_MS = 6_000
-const LIMIT_MS = 40_000
+/** States of all models that are run for a mutant, and as many again for those of importers. */
+const BUDGET_STATES = 3_000_000
+const LIMIT_MS = 90_000
 const BASELINE_LIMIT_MS = 600_000
 /** How much larger than the original a mutant's search may be. */
 const GROWTH = 4
@@ -141,10 +141,10 @@ async function measure(
 
 /** The models of some files that fit the budget. */
 function taskOf(files: readonly string[], baseline: ReadonlyMap<string, readonly Ran[]>): Task {
-  const all = files.flatMap(file => baseline.get(file) ?? []).sort((a, b) => a.ms - b.ms)
+  const all = files.flatMap(file => baseline.get(file) ?? []).sort((a, b) => a.states - b.states)
   let spent = 0
   const models = all
-    .filter(({ ms }, i) => (spent += ms) <= BUDGET_MS || i === 0)
+    .filter(({ states }) => (spent += states) <= BUDGET_STATES)
     .map(({ name, states }) => ({ name, maxStates: GROWTH * states + SLACK_STATES }))
   return { files, models }
 }
