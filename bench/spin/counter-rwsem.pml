@@ -5,7 +5,8 @@
  *     spin -DREADERS=3 -DWRITERS=2 -a counter-rwsem.pml
  *
  * A branch that follows from an operation's result is part of its transition. Values that are not
- * looked at again are set to 0, so that they tell no states apart.
+ * looked at again are set to 0, so that they tell no states apart. A thread that is done stands
+ * before `false`: its end is no transition.
  */
 #ifndef READERS
 #define READERS 3
@@ -89,7 +90,7 @@ g4: UNLOCK_AND(INNER, g4, readers_inside++; assert(writers_inside == 0))
     w = 0
   };
 p5: UNLOCK(INNER, p5)
-  skip
+end: false
 }
 
 proctype writer(byte me) {
@@ -112,7 +113,7 @@ inside:
   atomic { active_writer = 0; writers_inside-- }; /* D1 */
   UNLOCK(INNER, d2)
   UNLOCK(PRIVATE, d3)
-  skip
+end: false
 }
 
 init {
