@@ -101,6 +101,49 @@ const SAME: Record<string, string> = {
     class B extends A { constructor(m) { super(m); this.b = Atomics.load(m, 0) } sum() { return super.s * 10 + this.b } }
     export function run0([m]) { const b = new B(m); Atomics.load(m, 1); Atomics.store(m, 2, b.sum()) }
     export function run1([m]) { Atomics.add(m, 0, 1) }`,
+  'a closure that nothing names': `
+    const reader = m => { const v = Atomics.load(m, 0); return () => { Atomics.load(m, 1); return v } }
+    export function run0([m]) { Atomics.store(m, 2, reader(m)()) }
+    export function run1([m]) { Atomics.add(m, 0, 1) }`,
+  'what a constructor made before its last operation': `
+    class A { f = 3; constructor(m) { this.v = Atomics.load(m, 0); Atomics.load(m, 1) } }
+    class B extends A {}
+    class C extends B { constructor(m) { const l = Atomics.load(m, 0); super(m); this.l = l; Atomics.load(m, 1) } }
+    function D(m) { this.v = Atomics.load(m, 0); Atomics.load(m, 1) }
+    export function run0([m]) { Atomics.store(m, 2, new B(m).v + 10 * new C(m).l + 100 * new D(m).v) }
+    export function run1([m]) { Atomics.add(m, 0, 1) }`,
+  'arguments of super, and patterns that call': `
+    const get = (m, i = 0) => Atomics.load(m, i)
+    class A { add(x) { return this.v + x } }
+    class B extends A { sum(m) { return super.add(get(m, 1)) } }
+    export function run0([m]) {
+      const b = new B(); b.v = get(m)
+      let x, y, sum = b.sum(m)
+      ;[x, y = get(m)] = [get(m), undefined]
+      for (const { z = get(m, 1) } of [{}, { z: 1 }]) sum += z
+      Atomics.store(m, 2, sum + 10 * x + 100 * y) }
+    export function run1([m]) { Atomics.add(m, 0, 1) }`,
+  'a variable that a closure changes while its value is held': `
+    export function run0([m]) {
+      let n = Atomics.load(m, 0)
+      const up = () => { n = 7; Atomics.load(m, 1); return 0 }
+      Atomics.store(m, 2, n + up()) }
+    export function run1([m]) { Atomics.add(m, 0, 1) }`,
+  'old values of compound assignments': `
+    export function run0([m]) {
+      let n = Atomics.load(m, 0)
+      const o = { v: Atomics.load(m, 0) }, reset = () => { o.v = 0; return Atomics.load(m, 1) }
+      o.v += reset()
+      Atomics.store(m, 2, 10 * o.v + (n += Atomics.load(m, 1))) }
+    export function run1([m]) { Atomics.add(m, 0, 1) }`,
+  'classes derived from built-in ones': `
+    class List extends Array { extra = 0 } class Names extends Map { #p = 0; up(v) { this.#p += v; return this.#p } }
+    export function run0([m]) {
+      const list = new List(), names = new Names()
+      list.extra = Atomics.load(m, 0); names.up(Atomics.load(m, 0)); names.o = Atomics.load(m, 0)
+      Atomics.load(m, 1)
+      Atomics.store(m, 2, list.extra + 10 * names.up(0) + 100 * names.o) }
+    export function run1([m]) { Atomics.add(m, 0, 1) }`,
   'a switch with variables, and labels': `
     export function run0([m]) {
       switch (Atomics.load(m, 0)) { case 0: let x = Atomics.load(m, 0); case 1: x = 5 + Atomics.load(m, 0); Atomics.store(m, 2, x) }

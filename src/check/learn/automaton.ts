@@ -17,7 +17,7 @@ import { type Body, Capture, type Identity, type Moment, type Step } from './cap
 import { installGuards } from './guards.ts'
 import type { LearnView } from './shared.ts'
 
-const PATH_MAX = 10_000
+const PATH_MAX = 2000
 
 /** What to learn. */
 export interface LearnSpec {

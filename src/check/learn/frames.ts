@@ -33,6 +33,9 @@ export type Module = () => Table
 /** A variable that has no value yet. */
 export const UNSET = Symbol('unset')
 
+/** A value that transformed code has no name for. */
+export const NAMELESS = Symbol('nameless')
+
 const NOTHING: readonly never[] = Object.freeze([])
 
 /** The global `$hotplug`. */
@@ -43,6 +46,8 @@ export class Frames {
   readonly calls: number[] = []
   readonly values: (readonly unknown[])[] = []
   watch: Watch | null = null
+  /** Published for a value that has no name: refused if an operation is reached meanwhile. */
+  readonly nameless: symbol = NAMELESS
   private readonly closures = new WeakMap<object, Closure>()
   private readonly readers = new WeakMap<object, (object: object) => readonly unknown[]>()
   private readonly loaded = new Set<Module>()

@@ -18,6 +18,7 @@ import {
   containsCall,
   inferredName,
   isConstant,
+  isConstructor,
   isFunction,
   isLoop,
   isMethod,
@@ -128,11 +129,19 @@ class Walk {
     const method = isMethod(parent) && 'value' in parent && parent.value === node
     const value = node.type !== 'FunctionDeclaration' && !method && owner.parent !== null
     if (value) this.insert(node.start, this.introduction(node, parent))
+    if (!method || isConstructor(parent)) this.keepThis(node, isConstructor(parent))
     const bare = { ...place, held: [], leaving: [], loops: [], frame: null }
     for (const param of node.params) this.visit(param, node, bare)
     const frame = node.async || node.generator ? null : { owner, derived, names: [], used: false }
     this.visitBody(node, { ...bare, frame })
     if (value) this.insert(node.end, `,${this.capturesOf(owner)})`)
+  }
+
+  /** What a constructor makes is needed after its end; any function may be one that uses `this`. */
+  private keepThis(node: AnyNode, always: boolean) {
+    const { scopes } = this.source.scopes
+    const mentions = scopes.get(node)?.variables.get('this')?.mentions ?? []
+    if (always || mentions.length > 0) mentions.push(node.end)
   }
 
   private visitBody(node: AnyNode & FunctionNode, place: Place) {
@@ -172,10 +181,12 @@ class Walk {
     if (value) this.insert(node.start, this.introduction(node, parent))
     if (node.superClass != null) this.visit(node.superClass, node, place)
     this.publishPrivate(node)
+    const written = node.body.body.some(member => isMethod(member) && isConstructor(member))
+    if (node.superClass != null && !written) this.source.implicitConstructor(node)
     for (const member of node.body.body) {
       if (member.type === 'MethodDefinition') {
         if (member.computed) this.visit(member.key, member, place)
-        const derived = member.kind === 'constructor' && node.superClass != null
+        const derived = isConstructor(member) && node.superClass != null
         const scope = this.source.scopes.scopes.get(member.value) as Scope
         this.visitFunction(member.value, member, { ...place, scope }, derived)
       } else this.visit(member, node.body, place)
@@ -317,16 +328,21 @@ class Walk {
   private hold(node: AnyNode, whole: AnyNode, place: Place): string | null {
     if (node.type === 'ParenthesizedExpression') return this.hold(node.expression, whole, place)
     if (isConstant(node)) return null
+    if (node.type === 'Super') {
+      this.source.scopes.meaning.get(node)?.mentions.push(whole.end)
+      return null
+    }
     const callee = 'callee' in whole && bare(whole.callee) === node
     if (node.type === 'Identifier' || node.type === 'ThisExpression') {
       const variable = this.source.scopes.meaning.get(node)
-      if (variable === undefined || variable.scope.owner !== place.scope.owner) return null
-      variable.mentions.push(whole.end)
+      if (variable === undefined) return null
+      if (variable.scope.owner === place.scope.owner) variable.mentions.push(whole.end)
       const shorthand = whole.type === 'ObjectExpression' || whole.type === 'VariableDeclarator'
       if (!variable.assigned || callee || shorthand) return null
     }
-    if (callee && node.type !== 'CallExpression') return null // a name would lose its `this`
-    if (isOptional(node)) return null // a name would end the chain; the audit watches
+    // A name would lose the call's `this`, or end a chain that may be cut short.
+    if (callee && /^(Member|Sequence)Expression$/.test(node.type)) return null
+    if ((callee && node.type !== 'CallExpression') || isOptional(node)) return '$hotplug.nameless'
     return this.name(place, '$t')
   }
 
@@ -341,7 +357,7 @@ class Walk {
       if (reads) variable?.mentions.push(node.end)
       return this.visit(right, node, place)
     }
-    if (left.type !== 'MemberExpression') return this.each(node, place)
+    if (left.type !== 'MemberExpression') return this.visitOperands([right, left], node, place)
     const parts: AnyNode[] = left.computed ? [left.object, left.property] : [left.object]
     const old = reads && containsCall(right) && isPlainPath(left)
     const more = old ? [this.source.code.slice(left.start, left.end)] : []
@@ -380,11 +396,11 @@ class Walk {
     const counter = this.name(place, '$i')
     const name = this.hold(node.right, node, place)
     const over = name?.startsWith('$t') ? `${name}=` : ''
-    this.visit(node.left, node, place)
+    const held = [...place.held, counter, ...(name === null ? [] : [name])]
+    this.visit(node.left, node, { ...place, held })
     this.insert(node.right.start, `(${counter}=0,${over}`)
     this.visit(node.right, node, place)
     this.insert(node.right.end, ')')
-    const held = [...place.held, counter, ...(name === null ? [] : [name])]
     this.visitLoopBody(node.body, node, { ...place, held }, `${counter}++;`)
   }
 

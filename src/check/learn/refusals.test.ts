@@ -97,7 +97,7 @@ const REFUSED: Record<string, Culprit> = {
         Atomics.store(m, 0, i) // here
       }
     }`,
-    message: /the body never ends: more than 10000 operations/,
+    message: /the body never ends: more than 2000 operations/,
   },
   'the time of day': {
     code: `export function run([m]) {
@@ -254,6 +254,24 @@ const REFUSED: Record<string, Culprit> = {
       f(2)
     }`,
     message: /`f` holds the function `bound `, whose arguments/,
+  },
+  'a variable behind another one of its name': {
+    code: `export function run([m]) {
+      const v = Atomics.load(m, 0)
+      {
+        const v = 1
+        Atomics.load(m, v) // here
+      }
+      return v
+    }`,
+    message: /`v` holds a value that has no name of its own/,
+  },
+  'a value in the middle of an optional chain': {
+    code: `export function run([m]) {
+      const o = { a: { f: x => x } }
+      return o?.a.f(Atomics.load(m, 0)) // here
+    }`,
+    message: /an expression around it holds a value that has no name of its own/,
   },
   'an object that is another one in each run': {
     code: `export function run([m]) {

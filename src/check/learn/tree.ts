@@ -64,7 +64,7 @@ export function containsCall(node: AnyNode): boolean {
 /** Whether its value is the same whenever it is evaluated, and says nothing. */
 export function isConstant(node: AnyNode): boolean {
   if (isFunction(node)) return true
-  return /^(Literal|Super|ClassExpression|MetaProperty|\w*Pattern)$/.test(node.type)
+  return /^(Literal|ClassExpression|MetaProperty|\w*Pattern)$/.test(node.type)
 }
 
 /** Whether a name around `node` would keep a chain from being cut short. */
@@ -87,6 +87,11 @@ export type Method = Property & { value: FunctionExpression }
 export function isMethod(node: AnyNode): boolean {
   if (node.type === 'MethodDefinition') return true
   return node.type === 'Property' && (node.method || node.kind !== 'init')
+}
+
+/** Whether it is a class's constructor. */
+export function isConstructor(node: AnyNode): boolean {
+  return node.type === 'MethodDefinition' && node.kind === 'constructor'
 }
 
 /** Whether it is a method of an object under a name that the source tells. */
