@@ -2,8 +2,9 @@
  * The completion: waiters, one that gives up, completers, and a death of any of them.
  */
 import { exchange, load, notify, store, type Words, wait } from '#atomics'
-import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
+import { aliveThreads, codeOf, slotOf } from '../../test/litmus/threads.ts'
 import { model, mustFail } from '../check/model.ts'
+import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { Completion } from './completion.ts'
 import { Slots } from './slots.ts'
@@ -47,10 +48,35 @@ function completer(face: Face, Kind: typeof Completion, times: number): void {
   for (let i = 0; i < times; i++) completion.complete()
 }
 
-/** Gives up after the first sleep. */
+/** Sleeps once, then gives up. */
 function quitter(face: Face, Kind: typeof Completion): void {
   const completion = completionOf(face, Kind)
-  if (!completion.step()) completion.cancel()
+  if (completion.step()) {
+    completion.complete()
+    return
+  }
+  wait(face.c, DONE, completion.value)
+  completion.cancel()
+}
+
+/** What each call says while nobody else comes. */
+function alone(face: Face): void {
+  const completion = completionOf(face, Completion)
+  completion.expect()
+  assert(codeOf(() => completion.wait()) === 'EDEADLK', 'waited for itself')
+  completion.complete()
+  completion.complete()
+  assert(completion.isDone(), 'not done after two')
+  completion.wait()
+  assert(completion.tryWait() && !completion.tryWait(), 'not done twice')
+  assert(!completion.isDone(), 'done after two passed')
+  completion.completeAll()
+  assert(completion.tryWait() && completion.tryWait(), 'not all pass')
+  completion.complete()
+  completion.reinit()
+  assert(!completion.tryWait(), 'passed after reinit')
+  const completer = load(face.c, COMPLETER)
+  assert(completer === 0, 'declared after reinit')
 }
 
 function reaper({ s, c, id }: Face, dead: number, Kind: typeof Completion): void {
@@ -156,6 +182,14 @@ export const models = [
     ],
     atEnd: s => s.c.DONE <= ONE,
   }),
+  model({
+    name: 'completion: each call, alone',
+    shared: t => ({
+      c: t.int32(WORDS),
+      s: t.int32(Slots.words(1), { init: aliveThreads }),
+    }),
+    threads: [{ name: 'alone', body: face => alone(face) }],
+  }),
   declared('completion: 2 wait for 1 to complete all', Completion, 0),
   declared('completion: 2 wait for 1 to complete all, one dies', Completion),
   mustFail(twoAndTwo('completion: wakes nobody', WakesNobody), { kind: 'deadlock' }),
@@ -171,21 +205,10 @@ export const models = [
       }),
       threads: [
         { name: 'waiter', body: face => waiter(face, KeepsWakeUp) },
-        { name: 'quitter', body: face => sleepOnceAndQuit(face) },
+        { name: 'quitter', body: face => quitter(face, KeepsWakeUp) },
         { name: 'completer', body: face => completer(face, KeepsWakeUp, 1) },
       ],
     }),
     { kind: 'deadlock' },
   ),
 ]
-
-/** Sleeps once, then gives up. */
-function sleepOnceAndQuit(face: Face): void {
-  const completion = completionOf(face, KeepsWakeUp)
-  if (completion.step()) {
-    completion.complete()
-    return
-  }
-  wait(face.c, DONE, completion.value)
-  completion.cancel()
-}

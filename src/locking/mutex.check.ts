@@ -1,9 +1,10 @@
 /*
  * The mutex with four threads, and with deaths of whoever holds it, waits for it, or lets it go.
  */
-import { compareExchange, exchange, load, notify, store, type Words } from '#atomics'
-import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
+import { compareExchange, exchange, load, notify, store, type Words, wait } from '#atomics'
+import { aliveThreads, codeOf, slotOf } from '../../test/litmus/threads.ts'
 import { model, mustFail } from '../check/model.ts'
+import { assert } from '../lib/assert.ts'
 import { Mutex } from './mutex.ts'
 import { Slots } from './slots.ts'
 
@@ -47,6 +48,7 @@ function tryer({ s, m, id, cs }: Face): void {
 function quitter({ s, m, id, cs }: Face): void {
   const mutex = new Mutex(slotOf(s, id), m, LOCK)
   if (!mutex.step()) {
+    wait(m, LOCK, mutex.value)
     mutex.cancel()
     return
   }
@@ -54,6 +56,20 @@ function quitter({ s, m, id, cs }: Face): void {
   store(m, DATA, 0)
   cs('')
   mutex.unlock()
+}
+
+/** What each call says while nobody else comes. */
+function alone({ s, m, id }: Face): void {
+  const mutex = new Mutex(slotOf(s, id), m, LOCK)
+  const another = new Mutex(slotOf(s, id + 1), m, LOCK)
+  assert(!mutex.isHeld(), 'held at first')
+  mutex.lock()
+  assert(mutex.isHeld() && !another.isHeld(), 'held by another')
+  assert(codeOf(() => mutex.lock()) === 'EDEADLK', 'locked twice')
+  assert(another.tryLock() === null, 'locked by two')
+  assert(codeOf(() => another.unlock()) === 'EPERM', 'unlocked by another')
+  mutex.unlock()
+  assert(codeOf(() => mutex.unlock()) === 'EPERM', 'unlocked twice')
 }
 
 /** Closes the slot of whoever dies, which tells the mutex. */
@@ -161,7 +177,17 @@ function dying(name: string, Lock: typeof Mutex, count: number) {
 
 /** What `npm run check` runs. */
 export const models = [
+  lockers('mutex: 2 threads', Mutex, 2),
   lockers('mutex: 4 threads', Mutex),
+  model({
+    name: 'mutex: each call, alone',
+    shared: t => ({
+      m: t.int32({ LOCK }),
+      s: t.int32(Slots.words(2), { init: aliveThreads }),
+    }),
+    threads: [{ name: 'alone', body: face => alone(face) }],
+    atEnd: s => s.m.LOCK === 0,
+  }),
   model({
     name: 'mutex: 2 threads wait, 1 tries, 1 gives up',
     shared: t => ({

@@ -1,4 +1,5 @@
 import type { Words } from '#atomics'
+import { HotplugError } from '../../src/lib/errors.ts'
 import { Slot, Slots } from '../../src/locking/slots.ts'
 
 /** Fills a model's view of `Slots.words(n)` words with `n` living threads, thread i in slot i. */
@@ -12,4 +13,15 @@ export function aliveThreads(words: Words): void {
 /** The slot of a model's thread `id`, attached by `aliveThreads`. */
 export function slotOf(words: Words, id: number): Slot {
   return new Slot(new Slots(words), id, 0)
+}
+
+/** The code of the error that a call throws; `''` if it throws none. */
+export function codeOf(call: () => void): string {
+  try {
+    call()
+    return ''
+  } catch (error) {
+    if (!(error instanceof HotplugError)) throw error
+    return error.code
+  }
 }
