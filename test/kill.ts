@@ -5,10 +5,9 @@
  * twin (atomics/fault.ts), which stops it for ever just before its n-th operation. There the
  * worker is terminated. The sweep ends with the n that is more than the call has.
  */
-import { Fault } from '../src/atomics/fault.ts'
+import { FAULT_WORDS, Fault } from '../src/atomics/fault.ts'
 import { sharedWords, TestThread, until } from './thread.ts'
 
-const AT_ONCE = 2
 const OPERATIONS_MAX = 500
 
 /** What the thread that is to die is told: the body calls `faultAt(n, control)` by `countFrom`. */
@@ -18,15 +17,27 @@ export interface VictimData<D> {
   readonly data: D
 }
 
+/** How far a victim has got. */
+export interface Progress {
+  /** Whether it is about to die, or has ended its call. */
+  isOver(): boolean
+  /** Whether it sleeps in its call. */
+  isAsleep(): boolean
+}
+
 /** One call, to be killed at each of its operations. */
 export interface Sweep<S extends { readonly data: D }, D> {
   /** URL of the compiled module that exports the victim, and its name there. */
   readonly module: URL
   readonly name: string
+  /** Kills at every so manyth operation; 1 if left out. */
+  readonly stride?: number
+  /** Victims that live at a time; 2 if left out. */
+  readonly atOnce?: number
   /** Fresh memory, and what other threads do before the call. `data` goes to the victim. */
   begin(): S
-  /** Runs beside the call until `isOver()`: releases what the victim waits for, and the like. */
-  meanwhile?(state: S, isOver: () => boolean): Promise<void>
+  /** Runs beside the call: releases what the victim waits for, and the like. */
+  meanwhile?(state: S, victim: Progress): Promise<void>
   /** The victim is dead (or has ended, if `died` is false): what must be true now. */
   check(state: S, died: boolean, n: number): void | Promise<void>
 }
@@ -44,14 +55,16 @@ export async function killAtEach<S extends { readonly data: D }, D>(
   let isDone = false
   const lane = async (): Promise<void> => {
     while (!isDone) {
-      const mine = n++
-      if (mine > OPERATIONS_MAX) throw new Error(`${sweep.name}: no end of operations`)
+      const mine = n
+      n += sweep.stride ?? 1
+      if (mine > OPERATIONS_MAX * (sweep.stride ?? 1))
+        throw new Error(`${sweep.name}: no end of operations`)
       const died = await killAt(sweep, mine)
       if (died) nrKilled++
       else isDone = true
     }
   }
-  await Promise.all(Array.from({ length: AT_ONCE }, lane))
+  await Promise.all(Array.from({ length: sweep.atOnce ?? 2 }, lane))
   return nrKilled
 }
 
@@ -60,7 +73,7 @@ async function killAt<S extends { readonly data: D }, D>(
   n: number,
 ): Promise<boolean> {
   const state = sweep.begin()
-  const control = sharedWords(3)
+  const control = sharedWords(FAULT_WORDS)
   const data: VictimData<D> = { n, control, data: state.data }
   const victim = new TestThread(sweep.module, sweep.name, data, {
     execArgv: ['--conditions=fault', '--enable-source-maps'],
@@ -69,7 +82,8 @@ async function killAt<S extends { readonly data: D }, D>(
   const ended = victim.result.finally(() => (isEnded = true))
   ended.catch(() => {})
   const isOver = (): boolean => isEnded || Atomics.load(control, Fault.Stopped) === 1
-  await sweep.meanwhile?.(state, isOver)
+  const isAsleep = (): boolean => Atomics.load(control, Fault.Asleep) === 1
+  await sweep.meanwhile?.(state, { isOver, isAsleep })
   await until(`${sweep.name}: operation ${n}, or its end`, isOver)
   const died = !isEnded
   if (died) await victim.kill()

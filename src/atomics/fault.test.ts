@@ -8,7 +8,7 @@ import * as native from './native.ts'
 const BODIES = new URL('../../test/bodies/victims.js', import.meta.url)
 
 test('the twin has every operation of the seam', () => {
-  const own = ['Fault', 'faultAt', 'faultOff']
+  const own = ['FAULT_WORDS', 'Fault', 'faultAt', 'faultOff']
 
   const twins = Object.keys(fault).filter(name => !own.includes(name))
 
@@ -58,7 +58,7 @@ test('a thread dies just before each of its operations, and nothing after it hap
 })
 
 test('a thread without the condition is not counted', async () => {
-  const data = { n: 1, control: sharedWords(3), data: { words: sharedWords(1) } }
+  const data = { n: 1, control: sharedWords(fault.FAULT_WORDS), data: { words: sharedWords(1) } }
 
   equal(await new TestThread(BODIES, 'countToThree', data).result, 0)
 })

@@ -11,7 +11,7 @@ import * as native from './native.ts'
 
 export type { Woken, Words } from './native.ts'
 
-/** Words of the memory by which a thread and its killer agree. */
+/** Words, `FAULT_WORDS` of them, by which a thread and its killer agree. */
 export const Fault = {
   /** 1 once the thread has stopped. */
   Stopped: 0,
@@ -19,7 +19,12 @@ export const Fault = {
   ForEver: 1,
   /** Operations counted, of a thread that stopped or ended. */
   Count: 2,
+  /** 1 while the thread sleeps, or is about to, in `wait` or `waitAsync`. */
+  Asleep: 3,
 } as const
+
+/** Shared words that `faultAt` needs, zeroed. */
+export const FAULT_WORDS = 4
 
 let count = 0
 let stopAt = Number.POSITIVE_INFINITY
@@ -29,7 +34,7 @@ let control: Words | null = null
  * Stops this thread for ever just before its `n`-th operation from now on.
  *
  * @param n From 1.
- * @param words Shared words, zeroed, by `Fault`: [Stopped] is set and notified.
+ * @param words `FAULT_WORDS` words: [Stopped] is set and notified.
  */
 export function faultAt(n: number, words: Words): void {
   count = 0
@@ -52,6 +57,10 @@ function step(): void {
   native.store(control, Fault.Stopped, 1)
   native.notify(control, Fault.Stopped)
   for (;;) native.wait(control, Fault.ForEver, 0)
+}
+
+function sleep(asleep: 0 | 1): void {
+  if (control !== null) native.store(control, Fault.Asleep, asleep)
 }
 
 /** As in native.ts. */
@@ -116,18 +125,24 @@ export function compareExchange(
 /** As in native.ts. */
 export function wait(words: Words, index: number, value: number, timeoutMs?: number): Woken {
   step()
-  return native.wait(words, index, value, timeoutMs)
+  sleep(1)
+  const woken = native.wait(words, index, value, timeoutMs)
+  sleep(0)
+  return woken
 }
 
 /** As in native.ts. */
-export function waitAsync(
+export async function waitAsync(
   words: Words,
   index: number,
   value: number,
   timeoutMs: number,
 ): Promise<Woken> {
   step()
-  return native.waitAsync(words, index, value, timeoutMs)
+  sleep(1)
+  const woken = await native.waitAsync(words, index, value, timeoutMs)
+  sleep(0)
+  return woken
 }
 
 /** As in native.ts. */

@@ -1,0 +1,133 @@
+/*
+ * Calls that are killed at each of their operations: what the victim does before, and the call.
+ * All work on the same few shared words; see others.test.ts for who else is there.
+ */
+import { BarrierRequests } from '../../src/arch/barrier.ts'
+import { Completion } from '../../src/locking/completion.ts'
+import { HotplugLocks } from '../../src/locking/hotplug-locks.ts'
+import { PercpuRef } from '../../src/locking/percpu-ref.ts'
+import { type Slot, Slots } from '../../src/locking/slots.ts'
+import { testOracle } from '../bodies/locks.ts'
+import { counted } from '../bodies/victims.ts'
+import type { VictimData } from '../kill.ts'
+import { VICTIM_TID } from './victim.ts'
+
+/** The thread id of one that is dead from the beginning. */
+export const GHOST_TID = 8
+
+/** What the victim has in its hands. */
+export interface Hands {
+  readonly table: Slots
+  readonly slot: Slot
+  readonly words: Int32Array
+  readonly lockdep: Int32Array
+}
+
+interface Call {
+  before?(hands: Hands): void
+  run(hands: Hands): unknown
+}
+
+function completion({ slot, words }: Hands): Completion {
+  return new Completion(slot, words, 0)
+}
+
+function ref({ slot, words }: Hands): PercpuRef {
+  return new PercpuRef(slot, words, 0)
+}
+
+function locks({ slot, words, lockdep }: Hands): HotplugLocks {
+  return new HotplugLocks(slot, words, lockdep.length > 1 ? lockdep : null)
+}
+
+/** By name. Objects are made in the call too: making one is a public call. */
+export const CALLS: Readonly<Record<string, Call>> = {
+  complete: { run: hands => completion(hands).complete() },
+  completeAll: { run: hands => completion(hands).completeAll() },
+  completeAsExpected: {
+    before: hands => completion(hands).expect(),
+    run: hands => completion(hands).complete(),
+  },
+  expect: { run: hands => completion(hands).expect() },
+  reinit: { run: hands => completion(hands).reinit() },
+  wait: { run: hands => completion(hands).wait() },
+  waitAsync: { run: hands => completion(hands).waitAsync() },
+  tryWait: { run: hands => completion(hands).tryWait() },
+
+  tryGet: { run: hands => ref(hands).tryGet() },
+  put: { before: hands => void ref(hands).tryGet(), run: hands => ref(hands).put() },
+  kill: { run: hands => ref(hands).kill() },
+  revive: { before: hands => void ref(hands).kill(), run: hands => ref(hands).revive() },
+  drain: { run: hands => ref(hands).drain() },
+  drainAsync: { run: hands => ref(hands).drainAsync() },
+
+  attach: { run: ({ table }) => table.attach(testOracle(VICTIM_TID)) },
+  detach: { run: ({ slot }) => slot.detach() },
+  reap: { run: ({ table }) => reapAll(table) },
+
+  barrier: {
+    run: ({ table, words }) => new BarrierRequests(words, 0).request(table, () => {}),
+  },
+
+  memHotplugBegin: { run: hands => locks(hands).memHotplugBegin() },
+  memHotplugBoth: {
+    run: hands => {
+      const held = locks(hands)
+      held.memHotplugBegin()
+      held.memHotplugDone()
+    },
+  },
+  wholeOrder: { run: hands => takeInOrder(locks(hands)) },
+  underLockdep: { run: hands => takeTwo(locks(hands)) },
+}
+
+function reapAll(table: Slots): void {
+  for (let i = 0; i < table.nrSlots; i++) table.reap(i, testOracle(VICTIM_TID, [GHOST_TID]))
+}
+
+/** Takes and releases all locks of the machine, outermost first. */
+export function takeInOrder(held: HotplugLocks): void {
+  held.lockDeviceHotplug()
+  held.cpuMapsUpdateBegin()
+  held.cpuHotplugBegin()
+  held.cpuHotplugDone()
+  held.cpuMapsUpdateDone()
+  held.memHotplugBegin()
+  held.memHotplugDone()
+  held.getOnlineCpus()
+  held.getOnlineMems()
+  held.putOnlineMems()
+  held.putOnlineCpus()
+  held.unlockDeviceHotplug()
+}
+
+/** Takes two locks in their order, which lockdep learns. */
+function takeTwo(held: HotplugLocks): void {
+  held.lockDeviceHotplug()
+  held.cpuMapsUpdateBegin()
+  held.cpuMapsUpdateDone()
+  held.unlockDeviceHotplug()
+}
+
+/** Which call on which memory. */
+export interface CallVictim {
+  readonly call: string
+  readonly slots: Int32Array
+  readonly words: Int32Array
+  readonly lockdep: Int32Array
+  /** [0] is set when the victim is ready, [1] when it shall begin. */
+  readonly turns: Int32Array
+}
+
+/** The victim: makes one of `CALLS`. */
+export async function makesCall(victim: VictimData<CallVictim>): Promise<number> {
+  const { call, slots, words, lockdep, turns } = victim.data
+  const table = new Slots(slots)
+  const slot = table.attach(testOracle(VICTIM_TID))
+  const hands = { table, slot, words, lockdep }
+  const { before, run } = CALLS[call]!
+  before?.(hands)
+  Atomics.store(turns, 0, 1)
+  Atomics.wait(turns, 1, 0)
+  return counted(victim, () => run(hands))
+}
