@@ -24,6 +24,8 @@ export interface Acquisition {
   readonly words: Words
   readonly index: number
   readonly value: number
+  /** Tries again after so long even if nobody wakes it; HEARTBEAT_MS if left out. */
+  readonly lookEveryMs?: number
   /** Gives up: leaves no trace, passes on what may have been granted meanwhile. */
   cancel(): void
 }
@@ -69,7 +71,8 @@ export class Held implements Disposable {
 /** Blocks the thread until acquired. */
 export function acquire(acquisition: Acquisition): void {
   while (!acquisition.step()) {
-    wait(acquisition.words, acquisition.index, acquisition.value, HEARTBEAT_MS)
+    const { words, index, value, lookEveryMs = HEARTBEAT_MS } = acquisition
+    wait(words, index, value, lookEveryMs)
   }
 }
 
@@ -121,8 +124,8 @@ async function drive<T>(
   patience: Patience,
 ): Promise<T> {
   while (!acquisition.step()) {
-    const { words, index, value } = acquisition
-    const woken = waitAsync(words, index, value, HEARTBEAT_MS)
+    const { words, index, value, lookEveryMs = HEARTBEAT_MS } = acquisition
+    const woken = waitAsync(words, index, value, lookEveryMs)
     try {
       await patience.until(woken)
     } catch (error) {
