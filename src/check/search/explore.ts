@@ -6,7 +6,7 @@
  * former, those that were found before it are explored still.
  */
 import type { FailureKind, SearchSpec, Step } from '../program.ts'
-import { Layout, Relayout } from './layout.ts'
+import { Layout, Relayout, repacker } from './layout.ts'
 import { Edges } from './livelock.ts'
 import { type Hooks, run } from './loop.ts'
 import type { Places } from './places.ts'
@@ -31,49 +31,38 @@ export interface Exploration {
   readonly bytes: number
 }
 
-/** Explores, as often as needed until all fits the layout. */
+/** Explores all states. */
 export function explore(places: Places, spec: SearchSpec): Exploration {
-  const watched = new Uint8Array(spec.initial.length + 1)
-  for (let seed = 1; ; seed++) {
-    learn(places, seed)
-    const search = new Search(places, spec, watched)
-    try {
-      search.run()
-      return search
-    } catch (error) {
-      if (!(error instanceof Relayout)) throw error
-    }
-  }
+  learn(places, 1)
+  const search = new Search(places, spec)
+  search.run()
+  return search
 }
 
 class Search implements Hooks, Exploration {
   finding: Finding | null = null
-  readonly store: Store
+  store: Store
   readonly flags: number
   readonly bound: number
   readonly canonical: ((state: Int32Array) => void) | null
-  readonly edges: Edges | null
-  private readonly tables: Tables
+  edges: Edges | null = null
+  private readonly places: Places
   private readonly spec: SearchSpec
-  private readonly watch: Watch | null
-  private readonly view: PackedView
+  private readonly watched: Uint8Array
+  private tables: Tables
+  private watch: Watch | null = null
 
-  constructor(places: Places, spec: SearchSpec, watched: Uint8Array) {
-    const { mode, never, livelock, maxStates } = spec
+  constructor(places: Places, spec: SearchSpec) {
+    this.places = places
     this.spec = spec
-    this.bound = mode.kind === 'preemptions' ? mode.bound : -1
-    const layout = new Layout(places, this.bound)
-    const tables = new Tables(places, layout, watched)
-    this.tables = tables
-    this.store = new Store(layout.size, mode.kind === 'fingerprints', maxStates)
-    this.store.onProgress = spec.onProgress
-    this.watch = never === undefined ? null : new Watch(tables, never)
-    this.view = new PackedView(tables)
-    this.edges = livelock && this.bound < 0 ? new Edges() : null
+    this.bound = spec.mode.kind === 'preemptions' ? spec.mode.bound : -1
+    this.canonical = places.automata.symmetric ? state => this.tables.canonical(state) : null
     this.flags = Flag.Failed
-    if (never !== undefined) this.flags |= Flag.Look
-    if (this.edges !== null) this.flags |= Flag.Ended
-    this.canonical = places.automata.symmetric ? state => tables.canonical(state) : null
+    if (spec.never !== undefined) this.flags |= Flag.Look
+    if (this.livelock) this.flags |= Flag.Ended
+    this.watched = new Uint8Array(spec.initial.length + 1)
+    this.tables = this.newTables()
+    this.store = this.begin()
   }
 
   get bytes(): number {
@@ -81,19 +70,63 @@ class Search implements Hooks, Exploration {
   }
 
   run(): void {
-    const { store, tables, edges } = this
-    const first = tables.first()
-    store.addFirst(first)
-    this.check(0, this.anyFailed(first) ? Flag.Failed : Flag.Look)
     try {
-      run(tables, store, this)
+      while (!this.runOnce());
     } catch (error) {
       if (!(error instanceof ValuesOverflow)) throw error
-      this.finding = { kind: 'overflow', index: store.explored, step: tables.lastMade }
+      this.finding = { kind: 'overflow', index: this.store.current, step: this.tables.lastMade }
     }
-    if (edges === null || this.finding !== null) return
-    const trapped = edges.firstTrapped(store.count)
+    if (this.edges === null || this.finding !== null) return
+    const trapped = this.edges.firstTrapped(this.store.count)
     if (trapped >= 0) this.report('livelock', trapped)
+  }
+
+  /** Runs until all is explored; false if the layout had to be changed before. */
+  private runOnce(): boolean {
+    try {
+      run(this.tables, this.store, this)
+      return true
+    } catch (error) {
+      if (!(error instanceof Relayout)) throw error
+      this.relayout()
+      return false
+    }
+  }
+
+  private get livelock(): boolean {
+    return this.spec.livelock && this.bound < 0
+  }
+
+  /** Goes on with fields wide enough. What fingerprints were taken of is gone: begins again. */
+  private relayout(): void {
+    const { layout } = this.tables
+    this.tables = this.newTables()
+    if (this.store.fingerprints) this.store = this.begin()
+    else this.store.repack(this.tables.layout.size, repacker(layout, this.tables.layout))
+  }
+
+  private newTables(): Tables {
+    const { never } = this.spec
+    for (let t = 0; t < this.spec.threads.length; t++) this.places.root(t)
+    const tables = new Tables(this.places, new Layout(this.places, this.bound), this.watched)
+    this.watch = never === undefined ? null : new Watch(tables, never)
+    return tables
+  }
+
+  /** A store with nothing but the first state. */
+  private begin(): Store {
+    const { mode, maxStates, onProgress, threads } = this.spec
+    const { layout } = this.tables
+    this.finding = null
+    this.edges = this.livelock ? new Edges() : null
+    const store = new Store(layout.size, mode.kind === 'fingerprints', maxStates)
+    this.store = store
+    store.onProgress = onProgress
+    const first = this.tables.first()
+    store.addFirst(first)
+    const failed = threads.some((_, t) => this.tables.place(t, first, 0).failed)
+    this.check(0, failed ? Flag.Failed : Flag.Look)
+    return store
   }
 
   check(index: number, flags: number): void {
@@ -110,7 +143,7 @@ class Search implements Hooks, Exploration {
     const chunk = store.chunk(index)
     const offset = store.offset(index)
     if (!this.ended(chunk, offset)) this.report('deadlock', index)
-    else if (this.spec.atEnd?.(this.view.at(chunk, offset)) === false) this.report('atEnd', index)
+    else if (this.isWrongEnd(chunk, offset)) this.report('atEnd', index)
   }
 
   /** Whether all that must end have ended. */
@@ -122,8 +155,8 @@ class Search implements Hooks, Exploration {
     return true
   }
 
-  private anyFailed(first: Int32Array): boolean {
-    return this.spec.threads.some((_, t) => this.tables.place(t, first, 0).failed)
+  private isWrongEnd(chunk: Int32Array, offset: number): boolean {
+    return this.spec.atEnd?.(new PackedView(this.tables).at(chunk, offset)) === false
   }
 
   private report(kind: FailureKind, index: number): void {

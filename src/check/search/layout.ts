@@ -5,12 +5,12 @@
  * number of its place, its rank in the queue it sleeps in, whether it moved last. No field crosses
  * an integer, so a transition is one addition to each integer. Fields are as wide as what was
  * learned needs, plus what is left over in their integer; when one is outgrown, `Relayout` is
- * thrown and the search begins again with all that is known now.
+ * thrown, and all states are packed anew with all that is known now.
  */
 import type { Place } from './place.ts'
 import type { Places } from './places.ts'
 
-/** A field is too narrow: pack anew and begin again. */
+/** A field is too narrow. */
 export class Relayout extends Error {
   override readonly name = 'Relayout'
 }
@@ -45,6 +45,19 @@ export class Layout {
   /** Preemptions so far; no bits unless they are bounded. */
   readonly used: Field
 
+  /** All fields, and parts of fields, that are numbers of their own. */
+  get parts(): Field[] {
+    const parts = [...this.words, this.used]
+    for (const [t, { at, shift }] of this.threads.entries()) {
+      const place = this.placeBits[t]!
+      const rank = this.rankBits[t]!
+      parts.push({ at, shift, bits: place })
+      parts.push({ at, shift: shift + place, bits: rank })
+      parts.push({ at, shift: shift + place + rank, bits: this.lastBits })
+    }
+    return parts
+  }
+
   /** @param bound Preemptions that a schedule may have; -1 if any number. */
   constructor(places: Places, bound: number) {
     const { classOf } = places.automata
@@ -70,6 +83,22 @@ export class Layout {
     )
     if (needed.some(bits => bits > PLACE_BITS_MAX)) {
       throw new Error(`a thread has more than ${2 ** PLACE_BITS_MAX} local states`)
+    }
+  }
+}
+
+/** Packs states of one layout by another. Fields may be narrower, if all that they hold fits. */
+export function repacker(from: Layout, to: Layout) {
+  const pairs = from.parts
+    .map((old, i) => ({ old, now: to.parts[i]! }))
+    .filter(({ old }) => old.bits)
+  return (states: Int32Array, packed: Int32Array, count: number): void => {
+    for (const { old, now } of pairs) {
+      const mask = 2 ** old.bits - 1
+      for (let i = 0; i < count; i++) {
+        const value = (states[i * from.size + old.at]! >>> old.shift) & mask
+        packed[i * to.size + now.at]! |= value << now.shift
+      }
     }
   }
 }

@@ -109,7 +109,7 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
           }
           let f = code[e]
           if (f === 0) {
-            store.explored = i
+            store.current = i
             f = tables.fill(r, e)
           }
           if ((f & ${Flag.None}) !== 0) continue
@@ -136,10 +136,7 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
           b += ${RECORD}
         }
       }
-      if (able === 0) {
-        store.explored = i
-        hooks.stuck(i)
-      }
+      if (able === 0) hooks.stuck(i)
       if (b + ${SUCCESSORS_MAX * RECORD} > B.length) {
         const larger = new Int32Array(B.length * 2)
         larger.set(B)

@@ -36,13 +36,15 @@ const EMPTY = new Int32Array(0)
 /** The states that were seen, each once. */
 export class Store {
   /** Integers of a state. */
-  readonly size: number
+  size: number
   readonly fingerprints: boolean
   readonly maxStates: number
   /** Number of states. */
   count = 0
   /** How many of them are explored. */
   explored = 0
+  /** The state whose moves are looked at, or were when something new came up. */
+  current = 0
   /** Explores no further than the state of this number. */
   stop = Infinity
   transitions = 0
@@ -101,6 +103,21 @@ export class Store {
     this.enter(hash, 0)
   }
 
+  /**
+   * Packs all states anew, into `size` integers each. Not for fingerprints.
+   *
+   * @param convert Packs the first `count` states of an array into another, which is zero.
+   */
+  repack(size: number, convert: (from: Int32Array, to: Int32Array, count: number) => void): void {
+    for (const [i, from] of this.states.entries()) {
+      const to = new Int32Array(CHUNK * size)
+      convert(from, to, Math.min(CHUNK, this.count - i * CHUNK))
+      this.states[i] = to
+    }
+    this.size = size
+    this.fillTable()
+  }
+
   parent(index: number): number {
     return this.parents[index >>> CHUNK_BITS]![index & CHUNK_MASK]!
   }
@@ -139,6 +156,11 @@ export class Store {
 
   private growTable(): void {
     this.tableBits += this.tableBits < SMALL_TABLE_BITS ? 2 : 1
+    this.fillTable()
+  }
+
+  /** Enters all states into a new table. */
+  private fillTable(): void {
     this.table = EMPTY // let it go before the new one is made: all is in `keys`
     this.table = new Int32Array(2 ** this.tableBits)
     const hashes = new Int32Array(BATCH)
