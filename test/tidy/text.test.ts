@@ -62,6 +62,22 @@ test('an address in the lock file and an install script are found', () => {
   ])
 })
 
+test('the lock file knows the packages of all platforms', () => {
+  deepEqual(text.lockIsWhole(repository()), [])
+})
+
+test('a package of another platform that the lock file leaves out is found', () => {
+  const packages = {
+    'node_modules/a': { optionalDependencies: { 'a-linux': '1', 'a-darwin': '1' } },
+    'node_modules/a-linux': {},
+  }
+  const tree = treeOf({ 'package-lock.json': JSON.stringify({ packages }) })
+
+  deepEqual(text.lockIsWhole(tree), [
+    'package-lock.json: node_modules/a may need a-darwin, which is not there',
+  ])
+})
+
 test('what package.json points at exists', () => {
   deepEqual(text.packageFiles(repository()), [])
 })

@@ -57,6 +57,21 @@ export const packageIsPlain: Rule = tree => {
   return [...addresses, ...hooks]
 }
 
+/**
+ * The lock file knows every package, also those of other platforms. `npm ci` refuses one that does
+ * not, and `npm install` leaves out what its registry does not have.
+ */
+export const lockIsWhole: Rule = tree => {
+  const { packages = {} } = JSON.parse(textOf(tree, 'package-lock.json') || '{}') as PackageLock
+  return Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies)
+      .filter(
+        name => !packages[`node_modules/${name}`] && !packages[`${path}/node_modules/${name}`],
+      )
+      .map(name => `package-lock.json: ${path} may need ${name}, which is not there`),
+  )
+}
+
 /** Files that package.json points at are built from sources that exist. */
 export const packageFiles: Rule = tree => {
   const { exports = {}, imports = {}, bin = {}, scripts = {} } = packageJson(tree)
@@ -83,6 +98,10 @@ interface PackageJson {
   readonly dependencies?: Record<string, string>
   readonly optionalDependencies?: Record<string, string>
   readonly devDependencies?: Record<string, string>
+}
+
+interface PackageLock {
+  readonly packages?: Record<string, { readonly optionalDependencies?: Record<string, string> }>
 }
 
 function packageJson(tree: Tree): PackageJson {
