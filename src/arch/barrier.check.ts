@@ -38,11 +38,13 @@ class Bell {
   }
 }
 
-function asker({ b, d, id }: Face, Requests: Kind): void {
-  const before = load(d, BARRIERS)
-  new Requests(b, REQUESTED).request(new Bell(d), () => {})
-  const after = load(d, BARRIERS)
-  if (after === before) throw new Error('no barrier since it asked')
+function asker({ b, d, id }: Face, Requests: Kind, times = 1): void {
+  for (let i = 0; i < times; i++) {
+    const before = load(d, BARRIERS)
+    new Requests(b, REQUESTED).request(new Bell(d), () => {})
+    const after = load(d, BARRIERS)
+    if (after === before) throw new Error('no barrier since it asked')
+  }
   served(d, id)
 }
 
@@ -71,12 +73,14 @@ function service({ b, d }: Face, Requests: Kind, nrAskers: number): void {
   }
 }
 
-function askers(name: string, Requests: Kind) {
+/** Two askers, the second of whom asks so many times. */
+function askers(name: string, Requests: Kind, times = 1) {
   return model({
     name,
     shared: t => ({ b: t.int32({ REQUESTED, DONE }), d: t.int32(WORDS) }),
     threads: [
-      { name: 'asker', count: 2, body: face => asker(face, Requests) },
+      { name: 'asker', body: face => asker(face, Requests) },
+      { name: 'another', body: face => asker(face, Requests, times) },
       { name: 'service', body: face => service(face, Requests, 2) },
     ],
   })
@@ -148,6 +152,7 @@ function wordsOf(requests: BarrierRequests): Words {
 /** What `npm run check` runs. */
 export const models = [
   askers('barrier: 2 ask', BarrierRequests),
+  askers('barrier: 2 ask, one of them twice', BarrierRequests, 2),
   successor('barrier: 2 ask, the service thread dies or one of them', BarrierRequests),
   mustFail(askers('barrier: counts who asked too late', CountsTooLate), { kind: 'exception' }),
   mustFail(askers('barrier: wakes one of all', WakesOne), { kind: 'deadlock' }),
