@@ -190,6 +190,25 @@ test('slots are used again, and more threads than slots are refused', async t =>
   await threads[1]?.result
 })
 
+test('a grace period waits for a worker inside the guard, until it leaves or is killed', async t => {
+  const locks = await boot(t)
+  equal(locks.guard.form, locks.capabilities.asymmetricFence ? 'asymmetric' : 'portable')
+
+  for (const isKilled of [false, true]) {
+    const words = sharedWords(4)
+    const thread = new TestThread(BODIES, 'stayInside', { handle: locks.handle, words })
+    await until('the worker is inside', () => words[0] === 1)
+    await rejects(locks.guard.synchronizeAsync({ timeoutMs: 5 }), { code: 'ETIMEDOUT' })
+    const isQuiet = locks.guard.synchronizeAsync()
+    if (isKilled) await thread.kill()
+    Atomics.store(words, 2, 1)
+    Atomics.notify(words, 2)
+    await isQuiet
+    if (!isKilled) await thread.result
+  }
+  locks.guard.synchronize()
+})
+
 test('a barrier is served to several threads at once', async t => {
   const locks = await boot(t)
   if (!locks.capabilities.asymmetricFence) {

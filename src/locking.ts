@@ -15,10 +15,17 @@ import { generationOfToken, SLOTS_MAX, type Slot, Slots, slotOfToken } from './l
 
 export { HotplugError } from './lib/errors.ts'
 export { type AcquireOptions, Held } from './locking/acquire.ts'
+export { Completion } from './locking/completion.ts'
+export { CounterRwsem, type CounterRwsemOptions } from './locking/counter-rwsem.ts'
+export { Guard, type GuardForm } from './locking/guard.ts'
 export { HotplugLocks } from './locking/hotplug-locks.ts'
+export { Lockdep, LockdepMap } from './locking/lockdep.ts'
 export { Mutex } from './locking/mutex.ts'
+export { PercpuRef } from './locking/percpu-ref.ts'
 export { PercpuRwsem } from './locking/percpu-rwsem.ts'
-export { Slot, Slots, type ThreadOracle } from './locking/slots.ts'
+export type { Rwsem } from './locking/rwsem.ts'
+export { type Recoverable, Slot, Slots, type ThreadOracle } from './locking/slots.ts'
+export { assertHeld, nest, type Watchable, withLockdep } from './locking/with-lockdep.ts'
 
 const THREADS_DEFAULT = 64
 
@@ -78,9 +85,9 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
     const control = makeControl(threads + 1, wantsLockdep(options.lockdep))
     const attachment = attach(control, arch)
     const service = await startService(control, arch, attachment)
-    const { asymmetricFence, reason } = service.report
+    const { form, reason } = service.report
     const { kernelThreadIds } = attachment
-    const capabilities = { asymmetricFence, kernelThreadIds, reason }
+    const capabilities = { asymmetricFence: form === 'asymmetric', kernelThreadIds, reason }
     return new Locks({ control, arch, capabilities }, attachment, service)
   }
 
@@ -167,7 +174,7 @@ async function startService(
   { oracle, watch }: Attachment,
 ): Promise<Service> {
   try {
-    return await Service.start({ control, arch, needsBarrier: false }, oracle)
+    return await Service.start({ control, arch, form: null }, oracle)
   } catch (error) {
     watch[Symbol.dispose]()
     throw error

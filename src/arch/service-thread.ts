@@ -25,26 +25,27 @@ interface Tools {
 
 await main(workerData as ServiceData)
 
-async function main({ control, arch, needsBarrier }: ServiceData): Promise<void> {
+async function main({ control, arch, form: chosen }: ServiceData): Promise<void> {
   const { barrier, reason } = await openBarrier(arch)
   if (barrier !== null) installBarrier(barrier)
-  else if (needsBarrier) throw new Error(`the barrier is gone: ${reason}`)
+  else if (chosen === 'asymmetric') throw new Error(`the barrier is gone: ${reason}`)
+  const form = chosen ?? (barrier === null ? 'portable' : 'asymmetric')
   const { oracle } = openOracle(arch, control.family)
-  const slots = takeSlot(control, oracle)
+  const slots = new Slots(control.slots)
+  if (chosen === null) HotplugLocks.chooseGuard(control.locks, slots.nrSlots, form)
+  takeSlot(control, slots, oracle)
   const { tid, start } = oracle
-  const report: ServiceReport = { asymmetricFence: barrier !== null, reason, tid, start }
+  const report: ServiceReport = { form, reason, tid, start }
   parentPort?.postMessage(report)
   serve(control, { slots, oracle, barrier })
 }
 
 /** Takes the service thread's slot, and lets go of what a predecessor held there. */
-function takeSlot(control: Control, oracle: ThreadOracle): Slots {
-  const slots = new Slots(control.slots)
+function takeSlot(control: Control, slots: Slots, oracle: ThreadOracle): void {
   slots.reap(SERVICE_SLOT, oracle)
   const slot = slots.attach(oracle, SERVICE_SLOT, SERVICE_SLOT + 1)
   new HotplugLocks(slot, control.locks, control.lockdep)
   if (slot.generation > 0) slots.close(SERVICE_SLOT, slot.generation - 1)
-  return slots
 }
 
 function serve(control: Control, { slots, oracle, barrier }: Tools): void {

@@ -29,7 +29,7 @@ test('a service thread takes its slot, gives it to its successor, and ends when 
   const control = makeControl(2, false)
   const { oracle } = openOracle('auto', control.family)
   const made = once(process, 'worker')
-  const service = await Service.start({ control, arch: 'auto', needsBarrier: false }, oracle)
+  const service = await Service.start({ control, arch: 'auto', form: null }, oracle)
   const [worker] = (await made) as [Worker]
   const first = Atomics.load(control.slots, SERVICE_STATE)
   equal(first & 3, 1)
@@ -48,7 +48,7 @@ test('a service thread whose threads rely on a barrier does not do without', asy
   const control = makeControl(2, false)
   const { oracle } = openOracle('portable', control.family)
 
-  const started = Service.start({ control, arch: 'portable', needsBarrier: true }, oracle)
+  const started = Service.start({ control, arch: 'portable', form: 'asymmetric' }, oracle)
 
   await rejects(started, /the barrier is gone: HOTPLUG_ARCH is portable/)
 })

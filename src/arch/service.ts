@@ -10,6 +10,7 @@ import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { notify, store } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
+import type { GuardForm } from '../locking/guard.ts'
 import type { ThreadOracle } from '../locking/slots.ts'
 import type { Control } from './control.ts'
 
@@ -22,14 +23,14 @@ export type Arch = 'auto' | 'portable'
 export interface ServiceData {
   readonly control: Control
   readonly arch: Arch
-  /** Whether threads rely on its barrier already: then it must have one. */
-  readonly needsBarrier: boolean
+  /** The guard's form; null: it is to be chosen. */
+  readonly form: GuardForm | null
 }
 
 /** What the service thread says when it is ready. */
 export interface ServiceReport {
-  readonly asymmetricFence: boolean
-  /** Why there is no asymmetric fence. */
+  readonly form: GuardForm
+  /** Why the guard is not asymmetric. */
   readonly reason: string | undefined
   /** Its kernel thread id and start time; 0 where there is no such thing. */
   readonly tid: number
@@ -70,7 +71,7 @@ export class Service {
     oracle: ThreadOracle,
     first: { worker: Worker; report: ServiceReport },
   ) {
-    this.data = { ...data, needsBarrier: first.report.asymmetricFence }
+    this.data = { ...data, form: first.report.form }
     this.oracle = oracle
     this.worker = first.worker
     this.report = first.report

@@ -12,6 +12,7 @@
  */
 import type { Words } from '#atomics'
 import { type AcquireOptions, acquireWithin, Held } from './acquire.ts'
+import { Guard, type GuardForm } from './guard.ts'
 import { Lockdep } from './lockdep.ts'
 import { Mutex } from './mutex.ts'
 import { PercpuRwsem } from './percpu-rwsem.ts'
@@ -35,12 +36,14 @@ export class HotplugLocks {
   readonly memAddRemoveLock: Mutex
   readonly cpuHotplugLock: PercpuRwsem
   readonly memHotplugLock: PercpuRwsem
+  /** Keeps what is looked up from being reused, without a lock. */
+  readonly guard: Guard
   /** Null: lockdep is off. */
   readonly lockdep: Lockdep | null
 
   /** Words of shared memory that the locks need for `nrSlots` slots, zeroed. */
   static words(nrSlots: number): number {
-    return NR_MUTEXES * CACHE_LINE_WORDS + NR_RWSEMS * PercpuRwsem.words(nrSlots)
+    return guardAt(nrSlots) + Guard.words(nrSlots)
   }
 
   /**
@@ -56,6 +59,13 @@ export class HotplugLocks {
     this.memAddRemoveLock = this.mutex(words, 2, 'memAddRemoveLock')
     this.cpuHotplugLock = this.rwsem(words, 0, 'cpuHotplugLock')
     this.memHotplugLock = this.rwsem(words, 1, 'memHotplugLock')
+    const guard = new Guard(slot, words, guardAt(slot.slots.nrSlots))
+    this.guard = withLockdep(guard, this.lockdep, 'guard')
+  }
+
+  /** Says which form the guard has. Once, before any thread makes its `HotplugLocks`. */
+  static chooseGuard(words: Words, nrSlots: number, form: GuardForm): void {
+    Guard.choose(words, guardAt(nrSlots), form)
   }
 
   /** Blocks until no CPU comes or goes. Not recursive. */
@@ -209,8 +219,12 @@ export class HotplugLocks {
     const at = NR_MUTEXES * CACHE_LINE_WORDS + nth * size
     const lock = new PercpuRwsem(this.slot, words, at, name)
     this.slot.slots.register(lock)
-    return lock
+    return withLockdep(lock, this.lockdep, name)
   }
+}
+
+function guardAt(nrSlots: number): number {
+  return NR_MUTEXES * CACHE_LINE_WORDS + NR_RWSEMS * PercpuRwsem.words(nrSlots)
 }
 
 /** Two as one, released inner first. */

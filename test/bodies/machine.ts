@@ -74,6 +74,15 @@ export function stay({ handle, words }: MachineData): void {
   locks.detach()
 }
 
+/** Attaches, enters the guard, says so, and leaves when words[2] is not 0. */
+export function stayInside({ handle, words }: MachineData): void {
+  const locks = Locks.attach(handle)
+  locks.guard.enter()
+  Atomics.add(words, 0, 1)
+  Atomics.wait(words, 2, 0)
+  locks.guard.leave()
+}
+
 /** Asks for `rounds` barriers. */
 export function askForBarriers({ handle, words, rounds = 1 }: MachineData): void {
   const locks = Locks.attach(handle)

@@ -4,6 +4,7 @@
  */
 import { BarrierRequests } from '../../src/arch/barrier.ts'
 import { Completion } from '../../src/locking/completion.ts'
+import { Guard } from '../../src/locking/guard.ts'
 import { HotplugLocks } from '../../src/locking/hotplug-locks.ts'
 import { PercpuRef } from '../../src/locking/percpu-ref.ts'
 import { type Slot, Slots } from '../../src/locking/slots.ts'
@@ -36,6 +37,10 @@ function ref({ slot, words }: Hands): PercpuRef {
   return new PercpuRef(slot, words, 0)
 }
 
+function guard({ slot, words }: Hands): Guard {
+  return new Guard(slot, words, 0)
+}
+
 function locks({ slot, words, lockdep }: Hands): HotplugLocks {
   return new HotplugLocks(slot, words, lockdep.length > 1 ? lockdep : null)
 }
@@ -64,6 +69,13 @@ export const CALLS: Readonly<Record<string, Call>> = {
   attach: { run: ({ table }) => table.attach(testOracle(VICTIM_TID)) },
   detach: { run: ({ slot }) => slot.detach() },
   reap: { run: ({ table }) => reapAll(table) },
+
+  enter: { run: hands => guard(hands).enter() },
+  leave: {
+    before: hands => guard(hands).enter(),
+    run: hands => guard(hands).leave(),
+  },
+  synchronize: { run: hands => guard(hands).synchronize() },
 
   barrier: {
     run: ({ table, words }) => new BarrierRequests(words, 0).request(table, () => {}),

@@ -2,6 +2,7 @@ import { equal, ok, rejects } from 'node:assert/strict'
 import { test } from 'node:test'
 import { BarrierRequests } from '../../src/arch/barrier.ts'
 import { Completion } from '../../src/locking/completion.ts'
+import { Guard } from '../../src/locking/guard.ts'
 import { HotplugLocks } from '../../src/locking/hotplug-locks.ts'
 import { Lockdep } from '../../src/locking/lockdep.ts'
 import { PercpuRef } from '../../src/locking/percpu-ref.ts'
@@ -206,6 +207,31 @@ for (const call of ['attach', 'detach', 'reap']) {
         state.reap()
         for (let i = 2; i < NR_SLOTS; i++) state.table.attach(testOracle(10 + i))
         ok(state.table.isAlive(state.first.token) && state.table.isAlive(state.second.token))
+      },
+    })
+  })
+}
+
+for (const call of ['enter', 'leave', 'synchronize']) {
+  test(`guard: ${call} is killed at every operation, and grace periods end`, async () => {
+    await sweep(call, {
+      begin: others => {
+        const { first, second, words } = others
+        const mine = new Guard(first, words, 0)
+        return Object.assign(others, { mine, theirs: new Guard(second, words, 0) })
+      },
+      ready: ({ mine }) => mine.enter(),
+      meanwhile: async ({ mine }, victim) => {
+        await until('the victim sleeps', () => victim.isOver() || victim.isAsleep())
+        mine.leave()
+      },
+      check: async state => {
+        state.reap()
+        await state.mine.synchronizeAsync({ timeoutMs: 5000 })
+        state.mine.enter()
+        await rejects(state.theirs.synchronizeAsync({ timeoutMs: 1 }), { code: 'ETIMEDOUT' })
+        state.mine.leave()
+        state.theirs.synchronize()
       },
     })
   })
