@@ -13,12 +13,12 @@
  */
 import { add, and, compareExchange, load, notify, or, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
-import { HotplugError } from '../lib/errors.ts'
 import type { Acquisition } from './acquire.ts'
 import { Mutex } from './mutex.ts'
 import { CACHE_LINE_WORDS, type Slot, type Slots } from './slots.ts'
 
 const GATE = 0
+const TICKET = 1
 const QUEUE = CACHE_LINE_WORDS
 /** Where the slots' places begin. */
 export const PLACES = 2 * CACHE_LINE_WORDS
@@ -34,18 +34,17 @@ const READ = 1 << 1
 const WRITE = 1 << 2
 const KIND = READ | WRITE
 const STAMP_SHIFT = 3
-const STAMP_MAX = 2047
-const RECORD = (STAMP_MAX << STAMP_SHIFT) | KIND
+const STAMP_MASK = 0x1fff
+const RECORD = (STAMP_MASK << STAMP_SHIFT) | KIND
+/** Brings the sign of a difference of stamps, in a place, to the sign bit. */
+const AGE_SHIFT = 16
+/** How many reads one thread can hold at once, and how many its operations. */
+export const READERS_MAX = 0x7ff
 /** What a reader inside adds to its place. */
-export const ONE_READER = 1 << 14
+export const ONE_READER = 1 << 16
 /** In a place: the readers inside. */
-export const READERS = 0x3fff << 14
+export const READERS = 0xfff << 16
 const ONE_DEATH = 1 << 28
-
-/** How many reads one thread can hold at once. */
-export const READERS_MAX = 0x3ff0
-/** `READERS_MAX` as it stands in a place. */
-export const READERS_LIMIT = READERS_MAX * ONE_READER
 
 /** Somebody in line: where the place is, and what it said. */
 interface Waiter {
@@ -59,42 +58,43 @@ export class Gate {
   readonly at: number
   /** The calling thread's place. */
   readonly place: number
-  readonly queue: Mutex
   readonly firstPlace: number
-  /** Whether this thread owns the gate and knows it. */
-  owned = false
   /** Whether who was let in last comes after a writer that died inside. */
   sick = false
   /** The place that `drain` stopped at, and what it said. */
   busyAt = 0
   busy = 0
-  private readonly name: string
+  private readonly ticket: number
+  private readonly queue: Mutex
   private readonly slot: Slot
   private readonly slots: Slots
+  /** Whether this thread owns the gate and knows it. */
+  private owned = false
 
   constructor(slot: Slot, words: Words, index: number, name: string) {
-    this.name = name
     this.slot = slot
     this.slots = slot.slots
     this.words = words
     this.at = index + GATE
+    this.ticket = index + TICKET
     this.firstPlace = index + PLACES
     this.place = this.firstPlace + slot.index * CACHE_LINE_WORDS
     this.queue = new Mutex(slot, words, index + QUEUE, `${name}'s queue`)
-    if (load(words, this.place + TOKEN) === slot.token) return
-    store(words, this.place, 0)
-    store(words, this.place + TOKEN, slot.token)
+    if (load(words, this.place + TOKEN) !== slot.token) this.takePlace()
   }
 
   /** R1 to R3. */
   enter(): boolean {
-    const before = add(this.words, this.place, ONE_READER) // R1
+    add(this.words, this.place, ONE_READER) // R1
     const gate = load(this.words, this.at) // R2
-    const isFull = (before & READERS) >= READERS_LIMIT
+    return this.isLetIn(gate)
+  }
+
+  /** What R2 saw means: true if this reader is inside, else R3. */
+  isLetIn(gate: number): boolean {
     this.sick = (gate & SICK) !== 0
-    if (gate >>> OWNER_SHIFT === 0 && !isFull) return true
+    if (isOpen(gate)) return true
     this.leave() // R3
-    if (isFull) refuseMoreReaders(this.name)
     return false
   }
 
@@ -104,6 +104,7 @@ export class Gate {
     if ((before & DRAIN) !== 0 && (before & READERS) === ONE_READER) this.wakeDrain()
   }
 
+  /** The last reader of this thread has left, and a writer may sleep on that. */
   wakeDrain(): void {
     and(this.words, this.place, ~DRAIN)
     notify(this.words, this.place)
@@ -111,12 +112,12 @@ export class Gate {
 
   /** W1. */
   close(): boolean {
-    const gate = load(this.words, this.at)
-    if (gate >>> OWNER_SHIFT !== 0) return false
-    const mine = (this.slot.token << OWNER_SHIFT) | gate
-    if (compareExchange(this.words, this.at, gate, mine) !== gate) return false
+    const mine = this.slot.token << OWNER_SHIFT
+    let gate = compareExchange(this.words, this.at, 0, mine)
+    if (gate === SICK) gate = compareExchange(this.words, this.at, SICK, mine | SICK)
+    if (!isOpen(gate)) return false
     this.owned = true
-    this.sick = gate !== 0
+    this.sick = gate === SICK
     return true
   }
 
@@ -134,82 +135,105 @@ export class Gate {
         place = before
       }
     }
+    this.busyAt = 0
+    this.busy = 0
     return true
   }
 
-  /** W3. `sick` is 0 when the writer has been inside. */
-  open(sick: number): void {
+  /** W3. Unless the writer has been inside, who comes next is told what it was told. */
+  open(hasBeenInside: boolean): void {
+    const mine = (this.slot.token << OWNER_SHIFT) | (this.sick ? SICK : 0)
+    const sick = hasBeenInside ? 0 : mine & SICK
     this.owned = false
-    const gate = load(this.words, this.at)
-    assert(gate >>> OWNER_SHIFT === this.slot.token, 'percpu-rwsem: another writer is inside')
-    if ((gate & WAITERS) === 0 && compareExchange(this.words, this.at, gate, sick) === gate) return
+    const gate = compareExchange(this.words, this.at, mine, sick)
+    if (gate === mine) return
+    assert(gate === (mine | WAITERS), 'percpu-rwsem: the gate was closed by another')
     this.queue.lock()
-    this.passOn(sick)
+    this.passOn(gate, sick)
     this.queue.unlock()
   }
 
-  isDetached(): boolean {
-    return this.slot.token === 0
+  /** Q1, Q2: stands in line. Returns what the place reads now. */
+  join(kind: typeof READ | typeof WRITE): number {
+    const ticket = add(this.words, this.ticket, 1) // Q1
+    const record = ((ticket & STAMP_MASK) << STAMP_SHIFT) | kind
+    const before = or(this.words, this.place, record) // Q2
+    return before | record
   }
 
-  /** SICK if the gate says so. */
-  sickness(): number {
-    return load(this.words, this.at) & SICK
-  }
-
-  /** Q1, Q2: stands in line. Returns what to sleep on, or 0: the gate may be open now. */
-  enqueue(kind: typeof READ | typeof WRITE): number {
-    this.queue.lock()
-    const place = load(this.words, this.place)
-    const gate = load(this.words, this.at)
-    const owner = gate >>> OWNER_SHIFT
-    let record = 0
-    if (owner !== 0 && !this.slots.isAlive(owner)) {
-      this.passOn(SICK)
-    } else if (owner !== 0 && this.raiseWaiters(gate)) {
-      record = (this.nextStamp(gate) << STAMP_SHIFT) | kind
-      or(this.words, this.place, record) // Q2
-    }
-    this.queue.unlock()
-    return record === 0 ? 0 : place | record
-  }
-
-  /** Q3: what to sleep on, or 0: granted. */
-  look(): number {
+  /** Q3: tells the gate's owner of the line. Returns the gate; if it is open, nothing was done. */
+  raiseWaiters(): number {
     for (;;) {
-      const place = load(this.words, this.place)
-      if ((place & KIND) === 0) return 0
-      if (!this.repair(place)) return place
+      const gate = load(this.words, this.at)
+      if (isOpen(gate) || (gate & WAITERS) !== 0) return gate
+      const before = compareExchange(this.words, this.at, gate, gate | WAITERS) // Q3
+      if (before === gate) return gate
     }
   }
 
-  /** Leaves the line. False: it has been granted meanwhile. */
+  /** Q4: whether the gate that read `gate` has a living owner; else passes it on. */
+  isKept(gate: number): boolean {
+    const owner = gate >>> OWNER_SHIFT
+    if (this.slots.isAlive(owner)) return true
+    this.queue.lock()
+    const again = load(this.words, this.at)
+    if (again >>> OWNER_SHIFT === owner) this.passOn(again, SICK)
+    this.queue.unlock()
+    return false
+  }
+
+  /** As `isKept`, whatever the gate reads. */
+  repair(): boolean {
+    const gate = load(this.words, this.at)
+    return !isOpen(gate) && !this.isKept(gate)
+  }
+
+  /** P4 by who was granted, for a dead thread. False: not granted. */
+  finishGrant(gate: number): boolean {
+    if (this.owned || gate >>> OWNER_SHIFT !== this.slot.token) return false
+    and(this.words, this.place, ~RECORD)
+    return true
+  }
+
+  /** Q5, as the gate's owner. */
+  own(): void {
+    this.owned = true
+    this.lookSick()
+  }
+
+  /** Whether the gate says that a writer died inside. */
+  lookSick(): void {
+    const gate = load(this.words, this.at)
+    this.sick = (gate & SICK) !== 0
+  }
+
+  /** W1 from the line: takes the open gate. */
+  closeFromLine(): boolean {
+    if (!this.close()) return false
+    and(this.words, this.place, ~RECORD)
+    return true
+  }
+
+  /** Leaves the line, which only readers can without QUEUE. False: granted meanwhile. */
+  withdraw(place: number): boolean {
+    const waiter = { at: this.place, place }
+    return this.change(waiter, -(place & RECORD))
+  }
+
+  /** Leaves the line for good. False: granted meanwhile. */
   dequeue(): boolean {
     this.queue.lock()
     const place = load(this.words, this.place)
     const gate = load(this.words, this.at)
-    const isWaiting = (place & KIND) !== 0 && !this.finishGrant(place, gate)
-    if (isWaiting) and(this.words, this.place, ~RECORD)
+    const isGranted = (place & KIND) === 0 || ((place & WRITE) !== 0 && this.finishGrant(gate))
+    if (!isGranted) and(this.words, this.place, ~RECORD)
     this.queue.unlock()
-    return isWaiting
+    this.sick = (gate & SICK) !== 0
+    return !isGranted
   }
 
-  /**
-   * Does what a dead thread did not: passes on the gate that it owned, or grants to this thread,
-   * whose place reads `place`, what it was about to.
-   *
-   * @returns Whether there was anything to do.
-   */
-  repair(place: number): boolean {
-    const gate = load(this.words, this.at)
-    const owner = gate >>> OWNER_SHIFT
-    if (this.finishGrant(place, gate)) return true
-    if (owner === 0 || this.slots.isAlive(owner)) return false
-    this.queue.lock()
-    const again = load(this.words, this.at)
-    if (again >>> OWNER_SHIFT === owner) this.passOn(SICK)
-    this.queue.unlock()
-    return true
+  isDetached(): boolean {
+    return this.slot.token === 0
   }
 
   /** Counts a death in each place, and wakes whoever sleeps there. */
@@ -222,18 +246,19 @@ export class Gate {
     }
   }
 
-  /** P4, for one that died after P3. */
-  private finishGrant(place: number, gate: number): boolean {
-    if ((place & WRITE) === 0 || this.owned) return false
-    if (gate >>> OWNER_SHIFT !== this.slot.token) return false
-    and(this.words, this.place, ~RECORD)
-    return true
+  /** P1 to P6. Call with QUEUE held, as the gate's owner or because that is dead. */
+  private passOn(gate: number, sick: number): void {
+    const shut = (gate & ~(WAITERS | SICK)) | sick
+    for (;;) {
+      store(this.words, this.at, shut) // P1
+      if (this.serve(shut, sick)) return
+      const before = compareExchange(this.words, this.at, shut, sick) // P6
+      if (before === shut) return
+    }
   }
 
-  /** P1 to P4. Call with QUEUE held, as the gate's owner or because that is dead. */
-  private passOn(sick: number): void {
-    const gate = load(this.words, this.at)
-    if ((gate & SICK) !== sick) store(this.words, this.at, gate ^ SICK) // P1
+  /** P2 to P5. False: no writer stands in line. */
+  private serve(shut: number, sick: number): boolean {
     const waiters = this.waiters()
     for (let i = 0; i < waiters.length; i++) {
       const waiter = waiters[i]!
@@ -241,14 +266,24 @@ export class Gate {
         this.grant(waiter, ONE_READER) // P2
         continue
       }
-      const token = this.tokenOf(waiter)
-      if (token === 0 || !this.slots.isAlive(token)) continue
+      const token = load(this.words, waiter.at + TOKEN)
+      if (!this.slots.isAlive(token)) {
+        this.change(waiter, -(waiter.place & RECORD))
+        continue
+      }
       const rest = i + 1 < waiters.length ? WAITERS : 0
-      store(this.words, this.at, (token << OWNER_SHIFT) | rest | sick) // P3
+      this.hand(shut, (token << OWNER_SHIFT) | rest | sick) // P3
       this.grant(waiter, 0) // P4
-      return
+      if (!this.slots.isAlive(token)) this.passOn(token << OWNER_SHIFT, SICK) // P5
+      return true
     }
-    store(this.words, this.at, sick) // P3
+    return false
+  }
+
+  /** P3. Whoever came after the scan has set WAITERS. */
+  private hand(shut: number, next: number): void {
+    const before = compareExchange(this.words, this.at, shut, next)
+    if (before !== shut) store(this.words, this.at, next | WAITERS)
   }
 
   /** Everybody in line, first come first. */
@@ -259,7 +294,7 @@ export class Gate {
       const place = load(this.words, at)
       if ((place & KIND) !== 0) waiters.push({ at, place })
     }
-    return waiters.sort((a, b) => (a.place & RECORD) - (b.place & RECORD))
+    return waiters.sort((a, b) => (a.place - b.place) << AGE_SHIFT)
   }
 
   private grant(waiter: Waiter, readers: number): void {
@@ -268,20 +303,14 @@ export class Gate {
   }
 
   /** Adds to a waiter's place, unless its record is gone. */
-  private change({ at, place }: Waiter, delta: number): void {
+  private change({ at, place }: Waiter, delta: number): boolean {
     let before = place
     while ((before & RECORD) === (place & RECORD)) {
       const now = compareExchange(this.words, at, before, (before + delta) | 0)
-      if (now === before) return
+      if (now === before) return true
       before = now
     }
-  }
-
-  /** Whose place it is; 0 if it is not that waiter's any more. */
-  private tokenOf({ at, place }: Waiter): number {
-    const token = load(this.words, at + TOKEN)
-    const again = load(this.words, at)
-    return (again & RECORD) === (place & RECORD) ? token : 0
+    return false
   }
 
   private livesAt(at: number): boolean {
@@ -289,26 +318,12 @@ export class Gate {
     return this.slots.isAlive(token)
   }
 
-  private raiseWaiters(gate: number): boolean {
-    if ((gate & WAITERS) !== 0) return true
-    return compareExchange(this.words, this.at, gate, gate | WAITERS) === gate // Q1
-  }
-
-  /** Call with QUEUE held. */
-  private nextStamp(gate: number): number {
-    if ((gate & WAITERS) === 0) return 1
-    const waiters = this.waiters()
-    const last = waiters.length === 0 ? 0 : stampOf(waiters.at(-1)!)
-    return last < STAMP_MAX ? last + 1 : this.renumber(waiters)
-  }
-
-  /** Gives the waiters stamps from 1 on; who dies at it has changed nobody's turn. */
-  private renumber(waiters: readonly Waiter[]): number {
-    for (let i = 0; i < waiters.length; i++) {
-      const waiter = waiters[i]!
-      this.change(waiter, (i + 1 - stampOf(waiter)) << STAMP_SHIFT)
-    }
-    return waiters.length + 1
+  /** A slot's new thread: nothing of the last one is left. Others match the two with QUEUE held. */
+  private takePlace(): void {
+    this.queue.lock()
+    store(this.words, this.place, 0)
+    store(this.words, this.place + TOKEN, this.slot.token)
+    this.queue.unlock()
   }
 }
 
@@ -329,23 +344,34 @@ export class Reading implements Acquisition {
   }
 
   step(): boolean {
-    if (this.value !== 0) {
-      this.value = this.gate.look()
-      if (this.value !== 0) return false
-      this.gate.sick = this.gate.sickness() !== 0
-      return true
+    if (this.value !== 0) this.value = load(this.words, this.index)
+    else if (this.getIn()) return true
+    while ((this.value & KIND) !== 0) {
+      const gate = this.gate.raiseWaiters()
+      if (!isOpen(gate)) {
+        if (this.gate.isKept(gate)) return false
+        this.value = load(this.words, this.index)
+      } else if (this.gate.withdraw(this.value)) {
+        if (this.getIn()) return true
+      } else {
+        break
+      }
     }
-    for (;;) {
-      if (!this.isTurnedAway && this.gate.enter()) return true
-      this.isTurnedAway = false
-      this.value = this.gate.enqueue(READ)
-      if (this.value !== 0) return false
-    }
+    this.gate.lookSick() // Q5
+    return true
   }
 
   cancel(): void {
     if (this.gate.isDetached()) return
     if (!this.gate.dequeue()) this.gate.leave()
+  }
+
+  /** R1 to R3, Q1, Q2. */
+  private getIn(): boolean {
+    if (!this.isTurnedAway && this.gate.enter()) return true
+    this.isTurnedAway = false
+    this.value = this.gate.join(READ)
+    return false
   }
 }
 
@@ -378,36 +404,36 @@ export class Writing implements Acquisition {
   cancel(): void {
     if (this.gate.isDetached()) return
     if (!this.hasGate && this.gate.dequeue()) return
-    this.gate.open(this.gate.sickness())
+    this.gate.open(false)
   }
 
   private getGate(): boolean {
-    if (this.value !== 0) {
-      this.value = this.gate.look()
-      if (this.value !== 0) return false
-      this.gate.owned = true
-      this.gate.sick = this.gate.sickness() !== 0
-      return true
+    if (this.value !== 0) this.value = load(this.words, this.index)
+    else if (this.closeOrJoin()) return true
+    while ((this.value & KIND) !== 0) {
+      const gate = this.gate.raiseWaiters()
+      if (isOpen(gate)) {
+        if (this.gate.closeFromLine()) return true
+      } else if (this.gate.finishGrant(gate)) {
+        break
+      } else {
+        if (this.gate.isKept(gate)) return false
+        this.value = load(this.words, this.index)
+      }
     }
-    for (;;) {
-      if (this.gate.close()) return true
-      this.value = this.gate.enqueue(WRITE)
-      if (this.value !== 0) return false
-    }
+    this.gate.own() // Q5
+    return true
+  }
+
+  /** W1, or Q1, Q2. */
+  private closeOrJoin(): boolean {
+    if (this.gate.close()) return true
+    this.value = this.gate.join(WRITE)
+    return false
   }
 }
 
 /** Whether no writer owns the gate that reads so: its last may have died inside. */
-export function isOpen(gate: number): boolean {
+function isOpen(gate: number): boolean {
   return gate >>> OWNER_SHIFT === 0
-}
-
-function stampOf(waiter: Waiter): number {
-  return (waiter.place >>> STAMP_SHIFT) & STAMP_MAX
-}
-
-/** @throws {HotplugError} `EAGAIN`, always. */
-export function refuseMoreReaders(name: string): never {
-  const reason = `this thread reads ${READERS_MAX} times already`
-  throw new HotplugError('EAGAIN', `read ${name}`, reason)
 }

@@ -1,12 +1,13 @@
-import { deepEqual, equal, ok, throws } from 'node:assert/strict'
+import { deepEqual, equal, ok, rejects, throws } from 'node:assert/strict'
 import { test } from 'node:test'
 import { testOracle } from '../../test/bodies/locks.ts'
 import { sharedWords } from '../../test/thread.ts'
-import { ONE_READER, PLACES, READERS_MAX } from './percpu-gate.ts'
+import { READERS_MAX } from './percpu-gate.ts'
 import { PercpuRwsem } from './percpu-rwsem.ts'
-import { CACHE_LINE_WORDS, Slots } from './slots.ts'
+import { Slots } from './slots.ts'
 
-const LAST_STAMP = 2047 << 3
+const TICKET = 1
+const LAST_STAMP = 0x1fff
 
 function threads(nrSlots: number): { sems: PercpuRwsem[]; words: Int32Array } {
   const table = new Slots(sharedWords(Slots.words(nrSlots)))
@@ -16,10 +17,6 @@ function threads(nrSlots: number): { sems: PercpuRwsem[]; words: Int32Array } {
     (_, i) => new PercpuRwsem(table.attach(testOracle(i + 1)), words, 0),
   )
   return { sems, words }
-}
-
-function placeOf(slot: number): number {
-  return PLACES + slot * CACHE_LINE_WORDS
 }
 
 test('who finds the gate closed is let in first come first served, readers together', async () => {
@@ -99,30 +96,31 @@ test('the line keeps its order when its stamps run out', async () => {
     order.push(name)
   }
 
+  words[TICKET] = LAST_STAMP
   holder.downWrite()
-  const waiting = [write(three, 3)]
-  words[placeOf(3)]! |= LAST_STAMP // as if many had come and gone meanwhile
-  waiting.push(write(one, 1), write(two, 2))
+  const waiting = [write(three, 3), write(one, 1), write(two, 2)]
   holder.upWrite()
   await Promise.all(waiting)
 
   deepEqual(order, [3, 1, 2])
 })
 
-test('a thread reads so often at once, and not more', () => {
-  const { sems, words } = threads(2)
+test('a thread and its operations read so often at once, and not more', async () => {
+  const { sems } = threads(2)
   const [mine, others] = sems as [PercpuRwsem, PercpuRwsem]
-
-  mine.downRead()
-  words[placeOf(0)]! += (READERS_MAX - 1) * ONE_READER
   const refusal = {
     code: 'EAGAIN',
     message: `read rwsem: this thread reads ${READERS_MAX} times already (EAGAIN)`,
   }
+
+  for (let i = 0; i < READERS_MAX; i++) mine.downRead()
   throws(() => mine.downRead(), refusal)
+  const helds = Array.from({ length: READERS_MAX }, () => mine.tryDownRead())
   throws(() => mine.tryDownRead(), refusal)
+  await rejects(mine.downReadAsync(), refusal)
+  for (const held of helds) held?.release()
+  for (let i = 1; i < READERS_MAX; i++) mine.upRead()
   equal(others.tryDownWrite(), null)
-  words[placeOf(0)]! -= (READERS_MAX - 1) * ONE_READER
   mine.upRead()
 
   ok(others.tryDownWrite())

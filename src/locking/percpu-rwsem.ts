@@ -2,43 +2,49 @@
  * Per-CPU reader-writer semaphore: cheap for readers, dear for writers, first come first served.
  *
  *     GATE      0 open, or  token << 2 | WAITERS? | SICK?   closed by the writer that it names
- *     QUEUE     mutex; what a line of waiters needs: who joins, who is next
  *     PLACE[i]  deaths | readers inside | stamp, WRITE?, READ? | DRAIN?    one word per slot
  *     TOKEN[i]  whose place that is
+ *     TICKET    how many have ever stood in line
+ *     QUEUE     mutex: who passes the gate on, or leaves the line
  *
  *     reader on slot i                      writer
- *     R1  PLACE[i] += one reader            W1  GATE: 0 -> mine
+ *     R1  PLACE[i] += one reader            W1  GATE: open -> mine
  *     R2  GATE open: inside                 W2  each PLACE: no living reader: inside
  *     R3  else PLACE[i] -= one reader,          else set its DRAIN, sleep on it
- *         Q1                                W3  GATE: mine -> 0, or P1 if it has WAITERS
+ *         Q1                                W3  GATE: mine -> open, or P1 if it has WAITERS
  *     R4  leaves: PLACE[i] -= one reader;   W4  GATE was closed: Q1; once granted, W2
  *         had it DRAIN: clear it, wake
  *
- *     who finds the gate closed, with QUEUE held       who opens it, with QUEUE held
- *     Q1  GATE: set WAITERS, unless it opened          P1  GATE: SICK or not
- *     Q2  PLACE[i] += stamp, READ or WRITE             P2  each reader up to the first writer:
- *         ... QUEUE released, sleep on PLACE[i]            its record -> one reader, wake
- *     Q3  record gone: granted                         P3  GATE -> that writer, or open
- *                                                      P4  its record -> 0, wake
+ *     who finds the gate closed             who leaves it and finds WAITERS, with QUEUE held
+ *     Q1  takes a stamp from TICKET         P1  GATE: clear WAITERS; SICK or not
+ *     Q2  PLACE[i] += stamp, READ or WRITE  P2  each reader before the first writer in line:
+ *     Q3  GATE: set WAITERS; if it is open,     its record -> one reader, wake
+ *         record away, begin again          P3  GATE -> that writer, WAITERS as before or needed
+ *     Q4  its owner lives: sleep on         P4  its record -> 0, wake
+ *         PLACE[i]; else P1 in its place    P5  it has died: P1 in its place
+ *     Q5  the record is gone: granted       P6  no writer in line: GATE -> open; if somebody
+ *                                               set WAITERS since P1, again
  *
  * Exclusion. Each side stores its own word, then loads the other's. Either R1 < W2, and the writer
  * sees the reader; or W1 < W2 < R1 < R2, and the reader sees the writer and backs out. A reader
  * let in from the line is counted (P2) before the next writer owns the gate (P3).
  *
- * First come first served. Whoever finds the gate closed stands in line, and while somebody
- * stands there the gate does not open: P3 hands it on. Only a free gate can be taken by W1, R2.
+ * First come first served, by stamps. While somebody stands in line the gate does not open, but is
+ * handed on (P3); so nobody starves, and W1 and R2 overtake only who has not come to Q3.
  *
- * No lost wake-up. R4 and W2 change one word, so one of them sees the other. W3 is a
- * compare-exchange from a word without WAITERS, so it fails once Q1 has been. P2 and P4 change the
- * word slept on.
+ * No lost wake-up. R4 and W2 change one word, so one of them sees the other. Who sleeps in line
+ * has seen GATE with WAITERS after its record was there (Q2 < Q3). The owner that it saw finds
+ * WAITERS at W3, for only P1 clears it; and what is recorded before P1 is seen by P2 and P3, and
+ * what comes after P1 sets WAITERS anew. P2 and P4 change the word slept on.
  *
  * Deaths. Every change that others depend on is one word, so whoever comes next starts over. A
  * dead reader's count and a dead waiter's record are those of a token that is not alive. A gate
  * that names the dead is passed on by the first to see it, with SICK set: all that enter are told,
  * until a writer has been and left. A death is counted in each place, so that who looked before it
- * does not sleep; where nobody runs `recover()`, waiters look every HEARTBEAT_MS. Who takes over
- * a slot clears its place before its own name stands beside it, so TOKEN is read before, or PLACE
- * again after.
+ * does not sleep; where nobody runs `recover()`, waiters look every HEARTBEAT_MS. Whoever was
+ * granted by one that died before P4 finds its own name in GATE. A slot's next thread clears its
+ * place before its own name stands beside it, with QUEUE held, so that P3 hands the gate to whom
+ * the record belongs.
  *
  * Not recursive: who reads again after W1 would wait for itself, and is refused (EDEADLK).
  *
@@ -47,17 +53,15 @@
  */
 import { add, load, type Words } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
-import { type AcquireOptions, acquire, Held, Turnstile } from './acquire.ts'
+import { type AcquireOptions, type Acquisition, acquire, Held, Turnstile } from './acquire.ts'
 import {
   DRAIN,
   Gate,
-  isOpen,
   ONE_READER,
   PLACES,
   READERS,
-  READERS_LIMIT,
+  READERS_MAX,
   Reading,
-  refuseMoreReaders,
   Writing,
 } from './percpu-gate.ts'
 import type { Rwsem } from './rwsem.ts'
@@ -77,7 +81,9 @@ export class PercpuRwsem implements Rwsem, Recoverable {
   private readonly name: string
   private readonly gate: Gate
   private readonly turnstile = new Turnstile()
-  /** Reads of this thread's operations, in units of `ONE_READER`. */
+  /** How often the thread itself reads. */
+  private reads = 0
+  /** How many of its operations read. */
   private operations = 0
   /** Who of this thread writes: the thread itself, or an operation. */
   private writer: 'thread' | Held | null = null
@@ -114,11 +120,12 @@ export class PercpuRwsem implements Rwsem, Recoverable {
    *   `EINVAL`: the slot is detached.
    */
   downRead(): boolean {
-    if (this.slot.token === 0) this.slot.assertAttached(`read ${this.name}`)
-    const before = add(this.words, this.place, ONE_READER) // R1
+    if (this.slot.token === 0 || this.reads >= READERS_MAX) this.refuseRead()
+    add(this.words, this.place, ONE_READER) // R1
     const gate = load(this.words, this.index) // R2
-    if (gate === 0 && (before & READERS) < READERS_LIMIT) return false
-    return this.downReadSlowly(before & READERS, gate)
+    if (gate !== 0) return this.downReadSlowly(gate)
+    this.reads++
+    return false
   }
 
   /**
@@ -128,9 +135,9 @@ export class PercpuRwsem implements Rwsem, Recoverable {
    *   detached. Nothing has changed.
    */
   upRead(): void {
-    if (this.slot.token === 0) this.slot.assertAttached(`stop reading ${this.name}`)
+    if (this.slot.token === 0 || this.reads === 0) this.refuseUpRead()
+    this.reads--
     const before = add(this.words, this.place, -ONE_READER) // R4
-    if ((before & READERS) <= this.operations) this.refuseUpRead()
     if ((before & DRAIN) !== 0 && (before & READERS) === ONE_READER) this.gate.wakeDrain()
   }
 
@@ -143,7 +150,7 @@ export class PercpuRwsem implements Rwsem, Recoverable {
   downWrite(): boolean {
     const operation = `write ${this.name}`
     this.slot.assertAttached(operation)
-    this.refuseToWaitForMyself(operation, load(this.words, this.place) & READERS)
+    this.refuseToWaitForMyself(operation)
     acquire(new Writing(this.gate))
     this.writer = 'thread'
     return this.gate.sick
@@ -162,19 +169,19 @@ export class PercpuRwsem implements Rwsem, Recoverable {
       throw new HotplugError('EPERM', `stop writing ${this.name}`, reason)
     }
     this.writer = null
-    this.gate.open(0)
+    this.gate.open(true)
   }
 
   /** As `downRead`, for a `using` block. */
   acquireRead(): Held {
     const ownerDied = this.downRead()
-    return this.heldRead(ownerDied)
+    return new Held(ownerDied, () => this.upRead())
   }
 
   /** As `downWrite`, for a `using` block. */
   acquireWrite(): Held {
     const ownerDied = this.downWrite()
-    return this.heldWrite(ownerDied)
+    return new Held(ownerDied, () => this.upWrite())
   }
 
   /**
@@ -183,9 +190,9 @@ export class PercpuRwsem implements Rwsem, Recoverable {
    * @throws {HotplugError} `EAGAIN`, `EINVAL`: as `downRead`.
    */
   tryDownRead(): Held | null {
-    this.slot.assertAttached(`read ${this.name}`)
-    const isIn = this.gate.enter() || (this.gate.repair(0) && this.gate.enter())
-    return isIn ? this.heldRead(this.gate.sick) : null
+    this.requireRoom()
+    const isIn = this.gate.enter() || (this.gate.repair() && this.gate.enter())
+    return isIn ? this.heldRead() : null
   }
 
   /**
@@ -195,10 +202,10 @@ export class PercpuRwsem implements Rwsem, Recoverable {
    */
   tryDownWrite(): Held | null {
     this.slot.assertAttached(`write ${this.name}`)
-    const hasGate = this.gate.close() || (this.gate.repair(0) && this.gate.close())
+    const hasGate = this.gate.close() || (this.gate.repair() && this.gate.close())
     if (!hasGate) return null
-    if (this.gate.drain(this.gate.firstPlace)) return this.heldWrite(this.gate.sick)
-    this.gate.open(this.gate.sickness())
+    if (this.gate.drain(this.gate.firstPlace)) return this.heldWrite()
+    this.gate.open(false)
     return null
   }
 
@@ -210,10 +217,10 @@ export class PercpuRwsem implements Rwsem, Recoverable {
    *   before.
    */
   async downReadAsync(options: AcquireOptions = {}): Promise<Held> {
+    this.requireRoom()
     const operation = `read ${this.name}`
-    this.slot.assertAttached(operation)
-    const granted = (): Held => this.heldRead(this.gate.sick)
-    return this.turnstile.acquire(operation, () => new Reading(this.gate, false), granted, options)
+    const granted = (): Held => this.heldRead()
+    return this.turnstile.acquire(operation, () => this.reading(), granted, options)
   }
 
   /**
@@ -225,14 +232,14 @@ export class PercpuRwsem implements Rwsem, Recoverable {
   async downWriteAsync(options: AcquireOptions = {}): Promise<Held> {
     const operation = `write ${this.name}`
     this.slot.assertAttached(operation)
-    const granted = (): Held => this.heldWrite(this.gate.sick)
-    return this.turnstile.acquire(operation, () => new Writing(this.gate), granted, options)
+    const granted = (): Held => this.heldWrite()
+    return this.turnstile.acquire(operation, () => this.writing(), granted, options)
   }
 
   /** Whether this thread, or an operation of it, reads. */
   isReadHeld(): boolean {
     this.slot.assertAttached(`look at ${this.name}`)
-    return (load(this.words, this.place) & READERS) !== 0
+    return this.reads + this.operations > 0
   }
 
   /** Whether this thread, or an operation of it, writes. */
@@ -246,48 +253,72 @@ export class PercpuRwsem implements Rwsem, Recoverable {
     this.gate.recover(token)
   }
 
-  private downReadSlowly(readers: number, gate: number): boolean {
-    if (isOpen(gate) && readers < READERS_LIMIT) return true // after a writer's death
-    this.gate.leave() // R3
-    if (readers >= READERS_LIMIT) refuseMoreReaders(this.name)
-    if (readers !== 0 && this.gate.repair(0)) return this.downRead()
-    this.refuseToWaitForMyself(`read ${this.name}`, readers)
-    acquire(new Reading(this.gate, true))
-    return this.gate.sick
-  }
-
-  private heldRead(ownerDied: boolean): Held {
-    this.operations += ONE_READER
-    return new Held(ownerDied, () => {
-      this.operations -= ONE_READER
+  /** What an operation holds that has just come in. Part of the async form, as the next three. */
+  heldRead(): Held {
+    this.operations++
+    return new Held(this.gate.sick, () => {
       this.slot.assertAttached(`stop reading ${this.name}`)
+      this.operations--
       this.gate.leave()
     })
   }
 
-  private heldWrite(ownerDied: boolean): Held {
-    this.writer = new Held(ownerDied, () => {
+  /** What an operation holds that has just come in. */
+  heldWrite(): Held {
+    this.writer = new Held(this.gate.sick, () => {
       this.writer = null
       this.slot.assertAttached(`stop writing ${this.name}`)
-      this.gate.open(0)
+      this.gate.open(true)
     })
     return this.writer
   }
 
-  private refuseToWaitForMyself(operation: string, readers: number): void {
+  /** `downRead` in steps; `heldRead` once the last is done. */
+  reading(): Acquisition {
+    return new Reading(this.gate, false)
+  }
+
+  /** `downWrite` in steps; `heldWrite` once the last is done. */
+  writing(): Acquisition {
+    return new Writing(this.gate)
+  }
+
+  private downReadSlowly(gate: number): boolean {
+    if (!this.gate.isLetIn(gate)) {
+      if (this.isReadHeld() && this.gate.repair()) return this.downRead()
+      this.refuseToWaitForMyself(`read ${this.name}`)
+      acquire(new Reading(this.gate, true))
+    }
+    this.reads++
+    return this.gate.sick
+  }
+
+  private refuseToWaitForMyself(operation: string): void {
     if (this.turnstile.nrWaiting > 0) {
       throw new HotplugError('EDEADLK', operation, 'an operation of this thread waits for it')
     }
     if (this.writer !== null) {
       throw new HotplugError('EDEADLK', operation, 'this thread writes already')
     }
-    if (readers !== 0) throw new HotplugError('EDEADLK', operation, 'this thread reads already')
+    if (this.isReadHeld()) throw new HotplugError('EDEADLK', operation, 'this thread reads already')
+  }
+
+  private requireRoom(): void {
+    const isFull = this.operations + this.turnstile.nrWaiting >= READERS_MAX
+    if (this.slot.token === 0 || isFull) this.refuseRead()
+  }
+
+  private refuseRead(): never {
+    const operation = `read ${this.name}`
+    this.slot.assertAttached(operation)
+    const reason = `this thread reads ${READERS_MAX} times already`
+    throw new HotplugError('EAGAIN', operation, reason)
   }
 
   private refuseUpRead(): never {
-    add(this.words, this.place, ONE_READER)
-    this.gate.wakeDrain() // may have seen one reader too few, or many
+    const operation = `stop reading ${this.name}`
+    this.slot.assertAttached(operation)
     const reason = `${this.operations === 0 ? 'this thread' : 'the thread itself'} does not read`
-    throw new HotplugError('EPERM', `stop reading ${this.name}`, reason)
+    throw new HotplugError('EPERM', operation, reason)
   }
 }
