@@ -16,6 +16,7 @@ const MAY_HAVE_PARAMETERS: Readonly<Record<string, string>> = {
   copyOut: 'the same',
   operate: 'an operation and its operands, once for each step of a checked thread',
   perform: 'the same',
+  fn: 'what transformed code says of each function that it makes',
 }
 
 /** Functions with more lines than others may have, and why. */

@@ -48,7 +48,7 @@ export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions
   const runs = automaton.codeRuns
   const before = moduleValues()
   for (let node = 0; node < automaton.nrNodes; node++) {
-    compare(automaton, node, node, automaton.pathTo(node))
+    compare(automaton, { node, end: node }, automaton.pathTo(node))
   }
   const random = generator(seed)
   const edges = Array.from({ length: automaton.nrNodes }, (_, node) => automaton.edges(node))
@@ -56,7 +56,7 @@ export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions
     const merged = [...automaton.pathTo(from), automaton.stepAt(from, result)]
     for (let round = 0; round < rounds; round++) {
       const { end, steps } = walk(automaton, node, edges, random)
-      compare(automaton, node, end, [...merged, ...steps], merged.length)
+      compare(automaton, { node, end }, [...merged, ...steps], merged.length)
     }
   }
   assertUnchanged(before)
@@ -85,8 +85,7 @@ function walk(
 /** @throws {Refusal} `path`, whose first `merged` steps led to `node`, does not lead to `end`. */
 function compare(
   automaton: Auditable,
-  node: number,
-  end: number,
+  { node, end }: { readonly node: number; readonly end: number },
   path: readonly Step[],
   merged = path.length,
 ): void {

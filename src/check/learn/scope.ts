@@ -130,28 +130,29 @@ class Analysis implements Scopes {
   private declare(node: AnyNode, scope: Scope): void {
     const owner = scope.owner
     if (owner?.node === node && owner.kind !== 'class' && node.type !== 'ArrowFunctionExpression') {
-      for (const name of ['this', 'arguments']) add(scope, name, 'param', node.start)
+      for (const name of ['this', 'arguments']) add(scope, name, 'param', { from: node.start })
     }
     if (isFunction(node)) {
       if (node.id != null) {
         if (node.type === 'FunctionDeclaration') {
-          add(scope.parent as Scope, node.id.name, 'var', 0, node)
-        } else add(scope, node.id.name, 'self', 0)
+          add(scope.parent as Scope, node.id.name, 'var', { from: 0, init: node })
+        } else add(scope, node.id.name, 'self', { from: 0 })
       }
       for (const param of node.params) {
-        for (const { name } of namesOf(param)) add(scope, name, 'param', node.body.start)
+        for (const { name } of namesOf(param)) add(scope, name, 'param', { from: node.body.start })
       }
     } else if (node.type === 'ClassDeclaration' || node.type === 'ClassExpression') {
-      if (node.id != null) add(scope, node.id.name, 'self', 0)
+      if (node.id != null) add(scope, node.id.name, 'self', { from: 0 })
       if (node.type === 'ClassDeclaration' && node.id != null) {
-        add(scope.parent as Scope, node.id.name, 'lexical', node.end, node)
+        add(scope.parent as Scope, node.id.name, 'lexical', { from: node.end, init: node })
       }
     } else if (node.type === 'VariableDeclaration') {
       this.declareVariables(node, scope)
     } else if (node.type === 'CatchClause' && node.param != null) {
-      for (const { name } of namesOf(node.param)) add(scope, name, 'param', node.body.start)
+      for (const { name } of namesOf(node.param))
+        add(scope, name, 'param', { from: node.body.start })
     } else if (/^Import(Default|Namespace)?Specifier$/.test(node.type)) {
-      add(scope, (node as { local: Identifier } & AnyNode).local.name, 'import', 0)
+      add(scope, (node as { local: Identifier } & AnyNode).local.name, 'import', { from: 0 })
     }
     this.declareIn(node, scope)
   }
@@ -169,7 +170,7 @@ class Analysis implements Scopes {
       const init = declarator.id.type === 'Identifier' ? (declarator.init ?? null) : null
       for (const { name } of namesOf(declarator.id)) {
         const start = hoisted ? 0 : Math.max(from, declarator.end)
-        add(target, name, hoisted ? 'var' : 'lexical', start, init)
+        add(target, name, hoisted ? 'var' : 'lexical', { from: start, init })
       }
     }
   }
@@ -216,13 +217,14 @@ class Analysis implements Scopes {
   }
 }
 
-function add(
-  scope: Scope,
-  name: string,
-  kind: Variable['kind'],
-  from: number,
-  init: AnyNode | null = null,
-): void {
+/** From where on a variable has a value, and what gives it one. */
+interface Origin {
+  readonly from: number
+  readonly init?: AnyNode | null
+}
+
+function add(scope: Scope, name: string, kind: Variable['kind'], origin: Origin): void {
+  const { from, init = null } = origin
   const before = scope.variables.get(name)
   if (before !== undefined && before.kind !== 'self' && kind === 'var') return
   const flags = { captured: false, assigned: false, assignedInFunction: false }

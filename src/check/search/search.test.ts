@@ -379,62 +379,6 @@ test('more threads than a state can hold are an error', () => {
   throws(() => search(program, specOf(program)), /at most 31 threads, not 32/)
 })
 
-test('fingerprints see the same states in less memory', () => {
-  const writer = (first: number): Body =>
-    function* () {
-      for (let value = 1; ; value = 1 - value) {
-        for (let word = first; word < first + 13; word++) {
-          yield at(`${value}`, store(word, value))
-        }
-      }
-    }
-  const program = new GeneratedProgram(52, [writer(0), writer(13), writer(26), writer(39)])
-  const spec = specOf(program)
-
-  const exact = search(program, spec)
-  const prints = search(program, { ...spec, mode: { kind: 'fingerprints' } })
-
-  equal(exact.states, 26 ** 4)
-  equal(prints.states, exact.states)
-  equal(prints.transitions, exact.transitions)
-  ok(prints.bytes < exact.bytes, `${prints.bytes} bytes instead of ${exact.bytes}`)
-})
-
-test('few preemptions are enough to lose an update, and none is too few', () => {
-  const counter: Body = function* () {
-    const count = yield load(0)
-    yield store(0, count + 1)
-  }
-  const program = new GeneratedProgram(1, [counter, counter])
-  const atEnd: SearchSpec['atEnd'] = state => state.word(0) === 2
-  const bounded = (bound: number) =>
-    searchTwice(program, specOf(program, { atEnd, mode: { kind: 'preemptions', bound } }))
-
-  equal(bounded(0).verdict, 'bounded')
-  equal(bounded(1).failure?.kind, 'atEnd')
-})
-
-test('schedules at random find the lost wake-up, the same ones for the same seed', () => {
-  const program = counterLock(2, 2, false)
-  const pct = (seed: number) =>
-    search(program, specOf(program, { mode: { kind: 'pct', depth: 3, runs: 2000, seed } }))
-
-  equal(pct(1).failure?.kind, 'deadlock')
-  equal(JSON.stringify(pct(1)), JSON.stringify(pct(1)))
-})
-
-test('schedules at random prove nothing', () => {
-  const program = counterLock(1, 1)
-
-  const result = search(
-    program,
-    specOf(program, { mode: { kind: 'pct', depth: 2, runs: 50, seed: 7 } }),
-  )
-
-  equal(result.verdict, 'bounded')
-  equal(result.failure, null)
-})
-
 /** A reader leaves by a plain store after a plain load; the data is overwritten once it left. */
 function leaving(): GeneratedProgram {
   return new GeneratedProgram(3, [
