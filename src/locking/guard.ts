@@ -13,8 +13,8 @@
  *                                          S3  barrier on all threads
  *                                              reuses the old
  *
- * In the asymmetric form E1 and E2 are plain stores, and S1 and S3 are `barrierAll`; in the portable
- * form E1 and E2 are atomic, and there are no barriers.
+ * In the asymmetric form E1 and E2 are plain stores, and S1 and S3 are `barrierAll`; in the
+ * portable form E1 and E2 are atomic, and there are no barriers.
  *
  * No use after reuse. Say a reader found the old. It looked it up before S1, or S1 would have
  * shown it the new; so E1 came before S1, which made it visible, and S2 waits for E2. What it read

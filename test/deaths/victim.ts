@@ -1,4 +1,4 @@
-/* The thread that is killed in the sweeps of deaths: prepares itself, then makes one counted call. */
+/* The thread that is killed in the sweeps of deaths: prepares itself, makes one counted call. */
 import { Slots } from '../../src/locking/slots.ts'
 import { testOracle } from '../bodies/locks.ts'
 import { counted } from '../bodies/victims.ts'

@@ -2,10 +2,10 @@
  * Livelocks: sets of states that cannot be left, in which nobody ends and yet somebody can move.
  *
  * While states are explored, where each leads is noted, except by moves that nobody may rely on
- * (deaths, spurious wake-ups, stale loads). Then it is propagated backwards which states can reach an end.
- * Most edges lead to states with higher numbers, so going through the states from the last to the
- * first settles most at once. Those left are gone through forwards and backwards in turn, until
- * no more can be settled. A state that stays is trapped.
+ * (deaths, spurious wake-ups, stale loads). Then it is propagated backwards which states can reach
+ * an end. Most edges lead to states with higher numbers, so going through the states from the last
+ * to the first settles most at once. Those left are gone through forwards and backwards in turn,
+ * until no more can be settled. A state that stays is trapped.
  */
 import { CHUNK_BITS } from './store.ts'
 

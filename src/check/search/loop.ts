@@ -131,7 +131,8 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
           ${each(size, i => `B[b + ${i}] = n${i}`)}
           B[b + ${HASH}] = hash
           ${fingerprints ? `${secondHashing(size)}; B[b + ${SECOND}] = second` : ''}
-          B[b + ${INFO}] = f & asked | (act & ${Act.Choice}) << ${CHOICE_SHIFT} | code[r + ${At.Via}] << 8
+          const choice = (act & ${Act.Choice}) << ${CHOICE_SHIFT}
+          B[b + ${INFO}] = f & asked | choice | code[r + ${At.Via}] << 8
           B[b + ${FROM}] = i
           b += ${RECORD}
         }
