@@ -129,6 +129,45 @@ function declared(name: string, Kind: typeof Completion, deaths = 1) {
   })
 }
 
+/** A waiter, one that gives up, and a single wake-up. */
+function quitting(name: string, Kind: typeof Completion) {
+  return model({
+    name,
+    shared: t => ({
+      c: t.int32(WORDS),
+      s: t.int32(Slots.words(3), { init: aliveThreads }),
+    }),
+    threads: [
+      { name: 'waiter', body: face => waiter(face, Kind) },
+      { name: 'quitter', daemon: true, body: face => quitter(face, Kind) },
+      { name: 'completer', body: face => completer(face, Kind, 1) },
+    ],
+  })
+}
+
+/** Another completes while the death of the declared completer is counted. */
+function undeclared(name: string) {
+  return model({
+    name,
+    shared: t => ({
+      c: t.int32(WORDS, { init: words => words.fill(COMPLETER_ID + 1, COMPLETER, PASSED) }),
+      s: t.int32(Slots.words(4), { init: aliveThreads }),
+    }),
+    threads: [
+      { name: 'waiter', body: face => waiter(face, Completion) },
+      { name: 'completer', daemon: true, body: face => completer(face, Completion, 1) },
+      { name: 'declared', body: ({ c }) => load(c, PASSED) },
+      {
+        name: 'reaper',
+        daemon: true,
+        body: face => reaper(face, face.awaitDeath(), Completion),
+      },
+    ],
+    deaths: 1,
+    atEnd: s => !s.dead(COMPLETER_ID) || Math.floor(s.c.DONE / ONE) + s.in('passed') === 1,
+  })
+}
+
 /** Says that it is done, and wakes nobody. */
 class WakesNobody extends Completion {
   override complete(): void {
@@ -190,25 +229,15 @@ export const models = [
     }),
     threads: [{ name: 'alone', body: face => alone(face) }],
   }),
+  quitting('completion: 1 waits, 1 gives up, 1 completes', Completion),
+  undeclared('completion: 1 completes, another who should dies'),
   declared('completion: 2 wait for 1 to complete all', Completion, 0),
   declared('completion: 2 wait for 1 to complete all, one dies', Completion),
   mustFail(twoAndTwo('completion: wakes nobody', WakesNobody), { kind: 'deadlock' }),
   mustFail(twoAndTwo('completion: counts blindly', CountsBlindly), { kind: 'deadlock' }),
   mustFail(declared('completion: wakes one of all', WakesOne, 0), { kind: 'deadlock' }),
   mustFail(declared('completion: a death changes no word', LeavesTheWord), { kind: 'deadlock' }),
-  mustFail(
-    model({
-      name: 'completion: keeps the wake-up that it gave up on',
-      shared: t => ({
-        c: t.int32(WORDS),
-        s: t.int32(Slots.words(3), { init: aliveThreads }),
-      }),
-      threads: [
-        { name: 'waiter', body: face => waiter(face, KeepsWakeUp) },
-        { name: 'quitter', body: face => quitter(face, KeepsWakeUp) },
-        { name: 'completer', body: face => completer(face, KeepsWakeUp, 1) },
-      ],
-    }),
-    { kind: 'deadlock' },
-  ),
+  mustFail(quitting('completion: keeps the wake-up that it gave up on', KeepsWakeUp), {
+    kind: 'deadlock',
+  }),
 ]
