@@ -55,7 +55,8 @@ export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions
   for (const { from, result, node } of automaton.merges) {
     const merged = [...automaton.pathTo(from), automaton.stepAt(from, result)]
     for (let round = 0; round < rounds; round++) {
-      const { end, steps } = walk(automaton, node, edges, random)
+      const length = lengthOf(round, random)
+      const { end, steps } = walk(automaton, node, length, { edges, random })
       compare(automaton, { node, end }, [...merged, ...steps], merged.length)
     }
   }
@@ -63,16 +64,27 @@ export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions
   return { merged: automaton.merges.length, runs: automaton.codeRuns - runs }
 }
 
+/** The next state tells most, the operations of a long way the rest; then whatever chance says. */
+function lengthOf(round: number, random: (below: number) => number): number {
+  if (round === 0) return 1
+  return round === 1 ? CONTINUATION_MAX : 1 + random(CONTINUATION_MAX)
+}
+
+interface Ways {
+  readonly edges: readonly (readonly [number, number][])[]
+  readonly random: (below: number) => number
+}
+
 /** A random continuation of a node, along known edges. */
 function walk(
   automaton: Auditable,
   node: number,
-  edges: readonly (readonly [number, number][])[],
-  random: (below: number) => number,
+  length: number,
+  { edges, random }: Ways,
 ): { end: number; steps: Step[] } {
   const steps: Step[] = []
   let end = node
-  while (steps.length < CONTINUATION_MAX && (automaton.kind[end] as number) < Kind.Done) {
+  while (steps.length < length && (automaton.kind[end] as number) < Kind.Done) {
     const ways = edges[end] ?? []
     if (ways.length === 0) break
     const [result, to] = ways[random(ways.length)] as [number, number]

@@ -5,7 +5,7 @@ import { Kind, NOTIFY_ALL, type Refusal, Woke } from '../program.ts'
 import { type Automaton, learn } from './automaton.ts'
 import type { Body, Identity } from './capture.ts'
 import { explore } from './explore.test.fixture.ts'
-import { importTransformed } from './module.test.fixture.ts'
+import { importPlain, importTransformed } from './module.test.fixture.ts'
 
 const SEAM = new URL('../atomics.js', import.meta.url)
 const VIEWS = [
@@ -13,14 +13,18 @@ const VIEWS = [
   { start: 4, length: 4 },
 ]
 
-/** Learns threads that all run `run([m, n], face)` of a module, with the thread's number. */
-async function learnCode(code: string, nrThreads = 1, identity: Identity = 'frames') {
-  const module = await importTransformed<Record<string, Body>>(code)
+/** Learns threads that run `run`, or `run0`, `run1`, ... of a module, over two views. */
+function learnModule(module: Record<string, Body>, nrThreads: number, identity: Identity) {
   const bodies = Array.from(
     { length: nrThreads },
     (_, i) => module[`run${i}`] ?? (module.run as Body),
   )
-  return { path: module.path, learn: () => learn({ nrWords: 8, views: VIEWS, bodies, identity }) }
+  return learn({ nrWords: 8, views: VIEWS, bodies, identity })
+}
+
+async function learnCode(code: string, nrThreads = 1) {
+  const module = await importTransformed<Record<string, Body>>(code)
+  return { path: module.path, learn: () => learnModule(module, nrThreads, 'frames') }
 }
 
 /** Follows results from a thread's first node. */
@@ -87,6 +91,12 @@ const SAME: Record<string, string> = {
     function g(m) { for (let i = 0; i < 2; i++) { try { if (Atomics.load(m, 0) === 1) continue; break } finally { Atomics.add(m, 3, 1) } } }
     export function run0([m]) { let r; try { r = f(m) } catch (e) { r = e.message.length + 10 } g(m); Atomics.store(m, 2, r) }
     export function run1([m]) { Atomics.store(m, 0, 1); Atomics.store(m, 0, 2) }`,
+  'a finally after nothing special, a throw, and a break': `
+    function f(m) { try { if (Atomics.load(m, 0) === 1) throw new Error() } finally { Atomics.add(m, 1, 1) } return 1 }
+    function g(m) { let r = 1; for (const i of [1, 1]) { try { if (Atomics.load(m, 0) === 2) break } finally { Atomics.add(m, 1, 1) } r++ } return r }
+    function h(m) { try { for (;;) { if (Atomics.load(m, 0) === 2) break; else break } Atomics.load(m, 1) } finally { Atomics.load(m, 1) } }
+    export function run0([m]) { let r = 10; try { r = f(m) } catch {} h(m); Atomics.store(m, 2, r + 100 * g(m)) }
+    export function run1([m]) { Atomics.store(m, 0, 1); Atomics.store(m, 0, 2) }`,
   'maps, sets, dates, bigints, typed arrays and sharing': `
     export function run0([m]) {
       const o = { v: Atomics.load(m, 0) }, map = new Map([[o, 1]]), set = new Set([o.v]), bytes = new Uint8Array(300)
@@ -146,7 +156,7 @@ const SAME: Record<string, string> = {
     export function run1([m]) { Atomics.add(m, 0, 1) }`,
   'a switch with variables, and labels': `
     export function run0([m]) {
-      switch (Atomics.load(m, 0)) { case 0: let x = Atomics.load(m, 0); case 1: x = 5 + Atomics.load(m, 0); Atomics.store(m, 2, x) }
+      switch (Atomics.load(m, 0)) { case 0: let x = Atomics.load(m, 0); case 1: Atomics.load(m, 1); if (m === null) Atomics.store(m, 2, x) }
       outer: for (;;) { for (let i = 0; i < 3; i++) { if (Atomics.load(m, 0) === i) break outer } } }
     export function run1([m]) { Atomics.add(m, 0, 1) }`,
 }
@@ -154,7 +164,7 @@ const SAME: Record<string, string> = {
 for (const [title, code] of Object.entries(SAME)) {
   test(`frames and histories lead to the same ends: ${title}`, async () => {
     const frames = (await learnCode(code, 2)).learn()
-    const histories = (await learnCode(code, 2, 'history')).learn()
+    const histories = learnModule(await importPlain(code), 2, 'history')
 
     const byFrames = explore(frames)
     const byHistories = explore(histories)

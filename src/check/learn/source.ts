@@ -3,7 +3,6 @@
  * along.
  */
 import { type AnyNode, type Options, type Program, parse, type Token, tokTypes } from 'acorn'
-import { writeConstructors } from './constructors.ts'
 import { type Scopes, scopesOf } from './scope.ts'
 import { type Origin, originOf } from './source-map.ts'
 import { Lines, Splice } from './splice.ts'
@@ -69,13 +68,14 @@ export class Source {
       allowReturnOutsideFunction: commonjs,
       allowHashBang: true,
       preserveParens: true,
+      onToken: this.tokens,
     }
-    this.code = writeConstructors(code, options)
+    this.code = code
     this.url = url
-    this.splice = new Splice(this.code)
-    this.lines = new Lines(this.code)
-    this.origin = originOf(this.code, url)
-    const program = parse(this.code, { ...options, onToken: this.tokens })
+    this.splice = new Splice(code)
+    this.lines = new Lines(code)
+    this.origin = originOf(code, url)
+    const program = parse(code, options)
     this.program = program
     this.scopes = scopesOf(program)
   }
