@@ -7,11 +7,10 @@
  * to the first settles most at once. Those left are gone through forwards and backwards in turn,
  * until no more can be settled. A state that stays is trapped.
  */
-import { CHUNK_BITS } from './store.ts'
+import { CHUNK_BITS, CHUNK_MASK } from './store.ts'
 
 const EDGE_BITS = 18
 const EDGE_MASK = (1 << EDGE_BITS) - 1
-const STATE_MASK = (1 << CHUNK_BITS) - 1
 
 /** States not settled, and where the edges of each begin. */
 interface Left {
@@ -37,8 +36,8 @@ export class Edges {
     if (at === 0) this.targets.push((this.chunk = new Int32Array(EDGE_MASK + 1)))
     this.chunk[at] = to
     const chunk = from >>> CHUNK_BITS
-    while (chunk >= this.degrees.length) this.degrees.push(new Uint8Array(STATE_MASK + 1))
-    this.degrees[chunk]![from & STATE_MASK]! += 1
+    while (chunk >= this.degrees.length) this.degrees.push(new Uint8Array(CHUNK_MASK + 1))
+    this.degrees[chunk]![from & CHUNK_MASK]! += 1
   }
 
   /** All that must end have ended in this state. */
@@ -47,7 +46,7 @@ export class Edges {
   }
 
   get bytes(): number {
-    return this.targets.length * 4 * (EDGE_MASK + 1) + this.degrees.length * (STATE_MASK + 1)
+    return this.targets.length * 4 * (EDGE_MASK + 1) + this.degrees.length * (CHUNK_MASK + 1)
   }
 
   /** The first of `nrStates` states from which no end can be reached; -1 if there is none. */
@@ -98,7 +97,7 @@ export class Edges {
   }
 
   private degree(state: number): number {
-    return this.degrees[state >>> CHUNK_BITS]?.[state & STATE_MASK] ?? 0
+    return this.degrees[state >>> CHUNK_BITS]?.[state & CHUNK_MASK] ?? 0
   }
 
   /** Whether one of the edges leads to a state that escapes. */

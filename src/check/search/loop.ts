@@ -12,7 +12,14 @@
  */
 import { Move } from '../program.ts'
 import { Act } from './rows.ts'
-import { CHUNK_BITS, LAST_MULTIPLIER, MULTIPLIERS, SECOND_SEED, type Store } from './store.ts'
+import {
+  CHUNK_BITS,
+  CHUNK_MASK,
+  LAST_MULTIPLIER,
+  MULTIPLIERS,
+  SECOND_SEED,
+  type Store,
+} from './store.ts'
 import { At, Flag, SPECIAL, type Tables, THREAD_SIZE, ThreadAt, UNMADE } from './tables.ts'
 
 /** What the loop asks for when something comes up. */
@@ -46,10 +53,11 @@ const compiled = new Map<string, Run>()
 
 /** Explores until `store.stop`, or until there are no more states. */
 export function run(tables: Tables, store: Store, hooks: Hooks): void {
-  const key = `${store.size} ${store.fingerprints} ${hooks.bound >= 0}`
+  const shape = shapeOf(store, hooks.bound >= 0)
+  const key = JSON.stringify(shape)
   let loop = compiled.get(key)
   if (loop === undefined) {
-    loop = new Function('tables', 'store', 'hooks', source(store, hooks.bound >= 0)) as Run
+    loop = new Function('tables', 'store', 'hooks', source(shape)) as Run
     compiled.set(key, loop)
   }
   loop(tables, store, hooks)
@@ -60,16 +68,37 @@ function each(size: number, text: (i: number) => string, between = '; '): string
   return Array.from({ length: size }, (_, i) => text(i)).join(between)
 }
 
-function source({ size, fingerprints, keySize }: Store, bounded: boolean): string {
-  // A successor in the batch: state, hash, flags and via, parent, table entry, second hash.
-  const HASH = size
-  const INFO = size + 1
-  const FROM = size + 2
-  const FOUND = size + 3
-  const SECOND = size + 4
+/** What is generated for: one loop for each. */
+interface Shape {
+  /** Integers of a state. */
+  readonly size: number
+  readonly fingerprints: boolean
+  readonly keySize: number
+  readonly bounded: boolean
+  /** Offsets in what the batch says of a successor, behind the state itself. */
+  readonly HASH: number
+  readonly INFO: number
+  readonly FROM: number
+  /** What the table says at its hash. */
+  readonly FOUND: number
+  readonly SECOND: number
+  /** Integers of a successor in the batch. */
+  readonly RECORD: number
+}
+
+function shapeOf({ size, fingerprints, keySize }: Store, bounded: boolean): Shape {
+  const [HASH, INFO, FROM, FOUND, SECOND] = [size, size + 1, size + 2, size + 3, size + 4]
   const RECORD = size + (fingerprints ? 5 : 4)
-  const key = (i: number) => (fingerprints ? (i === 0 ? HASH : SECOND) : i)
-  const same = each(keySize, i => `C[c + ${i}] === B[j + ${key(i)}]`, ' && ')
+  return { size, fingerprints, keySize, bounded, HASH, INFO, FROM, FOUND, SECOND, RECORD }
+}
+
+/** Offset, in what the batch says of a successor, of what is compared. */
+function keyAt(i: number, { fingerprints, HASH, SECOND }: Shape): number {
+  return fingerprints ? [HASH, SECOND][i]! : i
+}
+
+function source(shape: Shape): string {
+  const { size, RECORD } = shape
   return `'use strict'
   const { nrThreads, watched, extra } = tables
   const { states, keys, parents, vias } = store
@@ -81,10 +110,28 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
   let count = store.count, i = store.explored
   while (i < count && i < store.stop) {
     let b = 0
-    const end = Math.min(i + ${BLOCK}, count, store.stop, (i | ${(1 << CHUNK_BITS) - 1}) + 1)
+    const end = Math.min(i + ${BLOCK}, count, store.stop, (i | ${CHUNK_MASK}) + 1)
     const A = states[i >>> ${CHUNK_BITS}]
-    for (let o = (i & ${(1 << CHUNK_BITS) - 1}) * ${size}; i < end; i++, o += ${size}) {
-      ${each(size, i => `const s${i} = A[o + ${i}]`)}
+    for (let o = (i & ${CHUNK_MASK}) * ${size}; i < end; i++, o += ${size}) {
+      ${exploring(shape)}
+      if (b + ${SUCCESSORS_MAX * RECORD} > B.length) {
+        const larger = new Int32Array(B.length * 2)
+        larger.set(B)
+        B = larger
+      }
+    }
+    store.transitions += b / ${RECORD}
+    store.explored = i
+    store.reserve(b / ${RECORD})
+    ${inserting(shape)}
+    store.count = count
+  }`
+}
+
+/** Puts the successors of state i, which begins at A[o], into the batch. */
+function exploring(shape: Shape): string {
+  const { size, bounded } = shape
+  return `${each(size, i => `const s${i} = A[o + ${i}]`)}
       let able = 0
       ${bounded ? 'const last = tables.lastRun(A, o); let lastCan = 0' : ''}
       for (let u = 0; u < nrThreads; u++) {
@@ -115,7 +162,15 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
           if ((f & ${Flag.None}) !== 0) continue
           f |= more
           able |= ~act & ${Act.Choice}
-          ${each(size, i => `let n${i} = (s${i} + code[e + ${i + 1}]) | 0`)}
+          ${succeeding(shape)}
+        }
+      }
+      if (able === 0) hooks.stuck(i)`
+}
+
+/** Puts the successor by row r, entry e, into the batch. */
+function succeeding({ size, fingerprints, bounded, ...at }: Shape): string {
+  return `${each(size, i => `let n${i} = (s${i} + code[e + ${i + 1}]) | 0`)}
           if ((act & ${SPECIAL}) !== 0 || (f & ${Flag.Sleeps}) !== 0) {
             if ((f & ${Flag.Sleeps}) !== 0) tables.sleep(r, t, A, o)
             ${each(size, i => `n${i} = (n${i} + extra[${i}]) | 0`)}
@@ -129,34 +184,29 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
           if ((f & ${Flag.Changed}) !== 0 && watched[code[r + ${At.Word}]] !== 0) f |= ${Flag.Look}
           ${hashing(size)}
           ${each(size, i => `B[b + ${i}] = n${i}`)}
-          B[b + ${HASH}] = hash
-          ${fingerprints ? `${secondHashing(size)}; B[b + ${SECOND}] = second` : ''}
+          B[b + ${at.HASH}] = hash
+          ${fingerprints ? `${secondHashing(size)}; B[b + ${at.SECOND}] = second` : ''}
           const choice = (act & ${Act.Choice}) << ${CHOICE_SHIFT}
-          B[b + ${INFO}] = f & asked | choice | code[r + ${At.Via}] << 8
-          B[b + ${FROM}] = i
-          b += ${RECORD}
-        }
-      }
-      if (able === 0) hooks.stuck(i)
-      if (b + ${SUCCESSORS_MAX * RECORD} > B.length) {
-        const larger = new Int32Array(B.length * 2)
-        larger.set(B)
-        B = larger
-      }
-    }
-    store.transitions += b / ${RECORD}
-    store.explored = i
-    store.reserve(b / ${RECORD})
-    const { table, tableBits } = store, mask = table.length - 1
+          B[b + ${at.INFO}] = f & asked | choice | code[r + ${At.Via}] << 8
+          B[b + ${at.FROM}] = i
+          b += ${at.RECORD}`
+}
+
+/** Looks the batch up, and adds what is new. */
+function inserting(shape: Shape): string {
+  const { keySize, HASH, INFO, FROM, FOUND, RECORD } = shape
+  const same = each(keySize, i => `C[c + ${i}] === B[j + ${keyAt(i, shape)}]`, ' && ')
+  return `const { table, tableBits } = store, mask = table.length - 1
     let touched = 0
     for (let j = 0; j < b; j += ${RECORD}) B[j + ${FOUND}] = table[B[j + ${HASH}] & mask]
     for (let j = 0; j < b; j += ${RECORD}) {
       const x = B[j + ${FOUND}]
       if (x !== 0 && ((x ^ B[j + ${HASH}]) >>> tableBits) === 0) {
         const y = (x & mask) - 1
-        touched ^= keys[y >>> ${CHUNK_BITS}][(y & ${(1 << CHUNK_BITS) - 1}) * ${keySize}]
+        touched ^= keys[y >>> ${CHUNK_BITS}][(y & ${CHUNK_MASK}) * ${keySize}]
       }
     }
+    store.touched = touched
     for (let j = 0; j < b; j += ${RECORD}) {
       const hash = B[j + ${HASH}]
       let at = hash & mask, y = -1
@@ -165,15 +215,25 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
         if (x === 0) break
         if (((x ^ hash) >>> tableBits) !== 0) continue
         const z = (x & mask) - 1
-        const C = keys[z >>> ${CHUNK_BITS}], c = (z & ${(1 << CHUNK_BITS) - 1}) * ${keySize}
+        const C = keys[z >>> ${CHUNK_BITS}], c = (z & ${CHUNK_MASK}) * ${keySize}
         if (${same}) {
           y = z
           break
         }
       }
       if (y < 0) {
-        y = count
-        const k = y & ${(1 << CHUNK_BITS) - 1}, h = y >>> ${CHUNK_BITS}
+        ${adding(shape)}
+      }
+      const isChoice = (B[j + ${INFO}] & ${Act.Choice << CHOICE_SHIFT}) !== 0
+      if (edges !== null && !isChoice) edges.add(B[j + ${FROM}], y)
+    }`
+}
+
+/** Adds the successor at B[j] as state y, and enters it at table[at]. */
+function adding(shape: Shape): string {
+  const { size, fingerprints, INFO, FROM } = shape
+  return `y = count
+        const k = y & ${CHUNK_MASK}, h = y >>> ${CHUNK_BITS}
         if (k === 0) {
           store.count = count
           store.addChunk()
@@ -181,19 +241,12 @@ function source({ size, fingerprints, keySize }: Store, bounded: boolean): strin
         table[at] = (hash & ~mask) | (y + 1)
         const N = states[h]
         ${each(size, i => `N[k * ${size} + ${i}] = B[j + ${i}]`)}
-        ${fingerprints ? each(2, i => `keys[h][k * 2 + ${i}] = B[j + ${key(i)}]`) : ''}
+        ${fingerprints ? each(2, i => `keys[h][k * 2 + ${i}] = B[j + ${keyAt(i, shape)}]`) : ''}
         parents[h][k] = B[j + ${FROM}]
         vias[h][k] = B[j + ${INFO}] >>> 8
         count++
         const flags = B[j + ${INFO}] & asked
-        if (flags !== 0) hooks.check(y, flags)
-      }
-      const isChoice = (B[j + ${INFO}] & ${Act.Choice << CHOICE_SHIFT}) !== 0
-      if (edges !== null && !isChoice) edges.add(B[j + ${FROM}], y)
-    }
-    store.count = count
-    store.touched = touched
-  }`
+        if (flags !== 0) hooks.check(y, flags)`
 }
 
 /**

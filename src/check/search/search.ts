@@ -7,6 +7,7 @@
  *     watch, livelock        what must not be reached, and what must not be left for ever
  *     machine, walk, pct     one state, unpacked, and schedules chosen at random
  *     path, replay, failure  the schedule found, and what is wrong with it
+ *     quiet                  leaves out what nobody can notice
  *
  * `Move.Early` depends on the edges known, so with it the search is repeated until nothing was
  * learned: only then no store was made early that a load decides about.
@@ -18,6 +19,7 @@ import { messageOf } from './failure.ts'
 import { after, pathTo } from './path.ts'
 import { searchAtRandom } from './pct.ts'
 import { Places } from './places.ts'
+import { Noticed, QuietProgram } from './quiet.ts'
 import { Words } from './words.ts'
 
 /**
@@ -29,6 +31,24 @@ import { Words } from './words.ts'
  * @throws {TooBig} (`ETOOBIG`) there are more than `spec.maxStates` states.
  */
 export function search(program: Program, spec: SearchSpec): SearchResult {
+  const exhaustive = spec.mode.kind === 'all' || spec.mode.kind === 'fingerprints'
+  if (!exhaustive || spec.memory === 'arm' || !spec.reduce) return searchProgram(program, spec)
+  const result = searchQuietly(program, spec)
+  return result.verdict === 'failed' ? searchProgram(program, spec) : result
+}
+
+/** Without the operations that nobody notices. */
+function searchQuietly(program: Program, spec: SearchSpec): SearchResult {
+  for (;;) {
+    try {
+      return searchProgram(new QuietProgram(program, spec.initial), spec)
+    } catch (error) {
+      if (!(error instanceof Noticed)) throw error
+    }
+  }
+}
+
+function searchProgram(program: Program, spec: SearchSpec): SearchResult {
   const { mode } = spec
   if (program.nrThreads > THREADS_MAX) {
     throw new Error(`a model has at most ${THREADS_MAX} threads, not ${program.nrThreads}`)

@@ -13,7 +13,8 @@
 /** A chunk holds `2 ** CHUNK_BITS` states. */
 export const CHUNK_BITS = 16
 const CHUNK = 1 << CHUNK_BITS
-const CHUNK_MASK = CHUNK - 1
+/** The low bits of a state's number: which of its chunk. */
+export const CHUNK_MASK = CHUNK - 1
 const STATES_MAX = 2 ** 30
 const TABLE_BITS = 14
 /** The table is grown when more than 5 in 8 places are taken. */
