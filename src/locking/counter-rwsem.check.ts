@@ -158,6 +158,32 @@ function mems(name: string, threads: readonly Thread[], deaths = 0) {
   })
 }
 
+/** A reader and a writer, after a reader has died whom REFCOUNT still counts. */
+function afterDeath(name: string) {
+  const dead = 2
+  const slots = (words: Words): void => {
+    aliveThreads(words)
+    new Slots(words).close(dead, 0)
+  }
+  const read = (words: Words): void => {
+    words[1] = 1
+    words[4 + 2 * dead + 1] = 1
+  }
+  return model({
+    name,
+    shared: (t: Declare) => ({
+      s: t.int32(Slots.words(3), { init: slots }),
+      m: t.int32(
+        { ACTIVE_WRITER: 0, REFCOUNT: 1, LOCK: 2, ADD_REMOVE_LOCK: 3, TASK: [4, 10] },
+        { init: read },
+      ),
+      d: t.int32({ HALF: 0, LOOK: 1, STAGE: 2 }),
+    }),
+    threads: threadsOf(1, 1, fixed),
+    never: s => s.in('W') > 0 && s.in('R') > 0,
+  })
+}
+
 function reap(face: Face): void {
   const dead = face.awaitDeath()
   const slots = new Slots(face.s)
@@ -220,6 +246,7 @@ export const models = [
   mems('before, one writer', threadsOf(2, 1, old)),
 
   mems('counter rwsem, 1+1, one dies', threadsOf(1, 1, fixed), 1),
+  afterDeath('counter rwsem, 1+1 after a death'),
   mems('counter rwsem, a writer is told', [{ name: 'changer', count: 2, body: later.changer }], 1),
   mems('counter rwsem', threadsOf(2, 2, fixed)),
   mems('counter rwsem, one dies', threadsOf(1, 2, fixed), 1),
