@@ -3,12 +3,14 @@ import { test } from 'node:test'
 import type { SearchSpec } from '../program.ts'
 import {
   at,
+  awaitDeath,
   type Body,
   counterLock,
   GeneratedProgram,
   load,
   specOf,
   store,
+  thread,
 } from './generators.test.fixture.ts'
 import { searchTwice } from './naive.test.fixture.ts'
 import { search } from './search.ts'
@@ -67,4 +69,23 @@ test('schedules at random prove nothing', () => {
 
   equal(result.verdict, 'bounded')
   equal(result.failure, null)
+})
+
+test('a death before an operation that nobody notices is not left out', () => {
+  const program = new GeneratedProgram(3, [
+    function* () {
+      yield store(0, 1)
+      yield load(1)
+    },
+    function* () {
+      yield awaitDeath()
+      if ((yield load(0)) === 1) yield store(2, 1)
+    },
+  ])
+  const threads = [thread('dier'), thread('reaper', { daemon: true })]
+  const never: SearchSpec['never'] = state => state.word(2) === 1
+
+  const result = search(program, specOf(program, { threads, never, deaths: 1, reduce: true }))
+
+  equal(result.failure?.kind, 'never')
 })

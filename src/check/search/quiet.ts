@@ -7,7 +7,8 @@
  * Nothing is lost by it. What the others can do in between they can do before, and from every
  * state that is left out the same states are reached; what `never` and `atEnd` see, words and
  * labels, is the same just before or just after, for an operation where the label changes is not
- * passed over. A death there is a death before the next operation.
+ * passed over. A death there is a death before the next operation, so a thread's last operation
+ * is not passed over: whoever has ended does not die.
  *
  *     known so far: no write of w, no wait on w       assumed of every word
  *     a node that writes w, or waits on w, is learned   Noticed: the search begins again
@@ -115,6 +116,7 @@ export class QuietProgram implements Program {
       if (result === null) return node
       const to = this.program.next(node, result)
       if (this.program.label[to] !== this.program.label[node]) break
+      if (this.program.kind[to]! >= Kind.Done) break
       node = to
     }
     this.look()
