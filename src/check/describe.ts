@@ -61,6 +61,8 @@ export interface ModelOptions<S extends Views> {
   readonly memory?: 'tso' | 'arm' | undefined
   /** Whether every state must be able to reach an end; true if left out. */
   readonly livelock?: boolean | undefined
+  /** Whether states are left out in which a thread is about to do what nobody notices. True. */
+  readonly reduce?: boolean | undefined
   readonly search?: Search | undefined
   /** How two moments of a thread are known to be one; see docs/checking.md. */
   readonly identity?: 'frames' | 'history' | undefined

@@ -166,6 +166,8 @@ export interface SearchSpec {
     | { readonly kind: 'fingerprints' }
     | { readonly kind: 'preemptions'; readonly bound: number }
     | { readonly kind: 'pct'; readonly depth: number; readonly runs: number; readonly seed: number }
+  /** Whether states are left out in which a thread is about to do what nobody can notice. */
+  readonly reduce: boolean
   readonly maxStates: number
   readonly onProgress?: ((states: number) => void) | undefined
 }

@@ -77,6 +77,7 @@ function specOf(model: Description, automaton: Automaton, run: RunOptions): Sear
     spurious: options.spurious ?? false,
     memory: options.memory ?? 'tso',
     livelock: options.livelock ?? true,
+    reduce: options.reduce ?? true,
     mode: modeOf(run.search),
     maxStates: run.maxStates,
     onProgress: run.onProgress,

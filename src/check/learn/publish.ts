@@ -16,6 +16,7 @@ import type { Insertion } from './splice.ts'
 import {
   children,
   containsCall,
+  endsByLine,
   inferredName,
   isConstant,
   isConstructor,
@@ -61,7 +62,13 @@ class Walk {
     for (const child of children(node)) this.visit(child, node, place)
   }
 
-  private visit(node: AnyNode, parent: AnyNode, outer: Place) {
+  private visit(node: AnyNode, parent: AnyNode, place: Place) {
+    this.visitInside(node, parent, place)
+    // What is inserted next must not be taken for more of a statement that a line's end ended.
+    if (endsByLine(node, parent, this.source.code)) this.insert(node.end, ';')
+  }
+
+  private visitInside(node: AnyNode, parent: AnyNode, outer: Place) {
     const scope = this.source.scopes.scopes.get(node)
     const place = scope === undefined || scope === outer.scope ? outer : { ...outer, scope }
     if (isFunction(node)) return this.visitFunction(node, parent, place)

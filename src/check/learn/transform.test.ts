@@ -110,6 +110,27 @@ const PROGRAMS: Record<string, string> = {
     while (i > 0)
     const y = f
     ;[3].forEach(y)
+    const g = () => {
+      f('g')
+    }
+
+    [4].forEach(y)
+    const o = { a: {}, f: x => x }
+    y(7)
+    o.a.b = o.f(8)
+    o.a.c = o.f(9)
+    class P {
+      a = () => 1
+      ['b'] = () => 2
+      static c
+      d
+    }
+    log.push(new P(), o)
+    const h = o => { throw o.a
+    }
+    try { h(o) } catch (e) { f(e) } finally { f(10) }
+    for (var z = 0; z < 1; z++) var w = () => z
+    g()
     if (!log) f(4); else if (i) f(5)
     else f(6)
     return log`,

@@ -61,6 +61,18 @@ export function containsCall(node: AnyNode): boolean {
   return children(node).some(containsCall)
 }
 
+/** Whether it is a statement without a semicolon that could go on if the next line let it. */
+export function endsByLine(node: AnyNode, parent: AnyNode, code: string): boolean {
+  if (code[node.end - 1] === ';') return false
+  if (node.type === 'ReturnStatement') return node.argument != null
+  if (node.type === 'VariableDeclaration') return !isLoop(parent) || isBodyOf(node, parent)
+  return /^(ExpressionStatement|ThrowStatement|PropertyDefinition)$/.test(node.type)
+}
+
+function isBodyOf(node: AnyNode, parent: AnyNode): boolean {
+  return 'body' in parent && parent.body === node
+}
+
 /** Whether its value is the same whenever it is evaluated, and says nothing. */
 export function isConstant(node: AnyNode): boolean {
   if (isFunction(node)) return true

@@ -200,6 +200,7 @@ export function specOf(program: Program, more: Partial<SearchSpec> = {}): Search
     spurious: false,
     memory: 'tso',
     livelock: false,
+    reduce: false,
     mode: { kind: 'all' },
     maxStates: 1e8,
     ...more,

@@ -1,7 +1,7 @@
 /*
  * Random small programs, searched and compared with the naive explorer.
  */
-import { equal, ok } from 'node:assert/strict'
+import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { Kind, type SearchSpec } from '../program.ts'
@@ -195,4 +195,25 @@ test('random programs: livelocks, preemptions, fingerprints and arm64 agree with
     unlessTooBig(() => searchTwice(program, spec))
   })
   fc.assert(check, { numRuns: 300 })
+})
+
+test('random programs: what nobody notices can be left out', () => {
+  const check = fc.property(arbitraryModel, fc.boolean(), (model, livelock) => {
+    const program = new GeneratedProgram(WORDS, model.scripts.map(bodyOf))
+    const { deaths, timeouts, spurious, watched, daemon } = model
+    const threads = model.scripts.map((_, t) => thread(`t${t}`, { daemon: daemon && t === 0 }))
+    const never: SearchSpec['never'] =
+      watched === null
+        ? undefined
+        : state => state.word(watched[0]) === 2 && state.word(watched[1]) === 1
+    const more = { threads, deaths, timeouts, spurious, never, livelock, maxStates: STATES_MAX }
+    const all = unlessTooBig(() => search(program, specOf(program, more)))
+    if (all === null) return
+    const reduced = search(program, specOf(program, { ...more, reduce: true }))
+
+    equal(reduced.verdict, all.verdict)
+    deepEqual(reduced.failure, all.failure)
+    ok(reduced.states <= all.states)
+  })
+  fc.assert(check, { numRuns: 1000 })
 })
