@@ -183,6 +183,6 @@ test('code of a CommonJS module keeps its directive', () => {
 
   const text = transform(code, 'file:///a.cjs', true)
 
-  ok(text.startsWith("'use strict'\n"))
+  ok(text.startsWith("'use strict';\n"))
   ok(text.includes("{ 'use strict';;const $d"))
 })
