@@ -92,21 +92,6 @@ test('what may still be in use by I/O counts until its slot is freed', () => {
   equal(b.findBusy(0), -1)
 })
 
-test('recover clears what is over, and only that', () => {
-  const { a, b, words, first, table } = twoSlots('freed')
-
-  a.increment()
-  b.recover(first.token)
-  equal(b.findBusy(0), 0)
-  table.close(first.index, first.generation)
-  b.recover(first.token)
-  equal(b.findBusy(0), 0)
-  table.free(first.index, first.generation)
-  b.recover(first.token)
-
-  equal(words[b.at(0)], 0)
-})
-
 test('a detached slot is refused', () => {
   const { first, words } = twoSlots()
   first.detach()

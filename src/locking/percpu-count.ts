@@ -4,20 +4,19 @@
  *     generation << 13 | count      one word per slot, each in a cache line of its own
  *
  * Only a slot's thread raises its word; whoever waits for zero looks at them one by one
- * (`findBusy`) and sleeps on the word that is not. It finds each word at zero at some moment, not
- * all at one: a user makes sure that after such a moment nobody who counts goes on (a flag, raised
- * before the search, that each loads after it counted).
+ * (`findBusy`). It finds each word at zero at some moment, not all at one: a user makes sure that
+ * after such a moment nobody who counts goes on (a flag, raised before the search, that each loads
+ * after it counted).
  *
  * Deaths. A word of a generation that is over counts nothing, whoever left it. So nothing has to
  * be repaired when a thread dies, and its slot's next thread begins with a word of its own (C1).
- * `recover()` wakes those who sleep on the dead thread's word.
  *
  * The count may be one off for a moment (D1, I1): below zero it borrows from the generation, and
  * reads as that of a generation that is over; above, it has room.
  *
- * Checked by percpu-ref.check.ts and percpu-rwsem.check.ts.
+ * Checked by percpu-count.check.ts and percpu-ref.check.ts.
  */
-import { add, compareExchange, load, notify, store, sub, type Words } from '#atomics'
+import { add, compareExchange, load, store, sub, type Words } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import {
   CACHE_LINE_WORDS,
@@ -41,8 +40,6 @@ export type CountsUntil = 'closed' | 'freed'
 /** One count per slot, of things that slot's thread holds. */
 export class PercpuCount {
   readonly words: Words
-  /** The word of the busy slot that `findBusy` returned last, to sleep on. */
-  seen = 0
   private readonly slots: Slots
   private readonly index: number
   private readonly own: number
@@ -73,11 +70,6 @@ export class PercpuCount {
     }
   }
 
-  /** The index, in `words`, of a slot's count. */
-  at(slot: number): number {
-    return this.index + slot * CACHE_LINE_WORDS
-  }
-
   /**
    * Counts one more on the calling thread's slot.
    *
@@ -91,7 +83,7 @@ export class PercpuCount {
   }
 
   /**
-   * Counts one less on the calling thread's slot. Wakes nobody: see `wake`.
+   * Counts one less on the calling thread's slot.
    *
    * @returns False, and nothing has changed, if it counted none.
    */
@@ -103,7 +95,7 @@ export class PercpuCount {
   }
 
   /**
-   * Counts one less for the owner that `token` names, from any thread. Wakes nobody.
+   * Counts one less for the owner that `token` names, from any thread.
    *
    * @returns False, and nothing has changed, if that owner counts none.
    */
@@ -122,45 +114,19 @@ export class PercpuCount {
     return load(this.words, this.own) & COUNT_MASK
   }
 
-  /** Wakes whoever sleeps on the calling thread's count. */
-  wake(): void {
-    notify(this.words, this.own)
-  }
-
-  /** Wakes whoever sleeps on the count of the owner that `token` names. */
-  wakeOf(token: number): void {
-    notify(this.words, this.at(slotOfToken(token)))
-  }
-
-  /** Wakes whoever sleeps on any count. */
-  wakeAll(): void {
-    for (let slot = 0; slot < this.slots.nrSlots; slot++) notify(this.words, this.at(slot))
-  }
-
-  /**
-   * The first slot, `from` or above, that counts something; -1 if none does.
-   *
-   * To wait for it, sleep on `words[at(slot)]` while it is `seen`.
-   */
+  /** The first slot, `from` or above, that counts something; -1 if none does. */
   findBusy(from: number): number {
     for (let slot = from; slot < this.slots.nrSlots; slot++) {
       const word = load(this.words, this.at(slot))
       if ((word & COUNT_MASK) === 0) continue
       if (!this.stands(tokenOf(slot, word >>> COUNT_BITS))) continue
-      this.seen = word
       return slot
     }
     return -1
   }
 
-  /** Forgets what `token` counted if that is over, and wakes whoever sleeps on it. */
-  recover(token: number): void {
-    const at = this.at(slotOfToken(token))
-    const word = load(this.words, at)
-    if (word >>> COUNT_BITS === generationOfToken(token) && !this.stands(token)) {
-      compareExchange(this.words, at, word, word & ~COUNT_MASK)
-    }
-    notify(this.words, at)
+  private at(slot: number): number {
+    return this.index + slot * CACHE_LINE_WORDS
   }
 
   private stands(token: number): boolean {

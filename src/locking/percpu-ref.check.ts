@@ -4,17 +4,22 @@
  * USERS counts, beside the references, who is using the thing. A dead thread's use goes on, by its
  * I/O, until its slot is freed.
  */
-import { add, load, notify, store, type Words } from '#atomics'
+import { add, load, store, type Words } from '#atomics'
 import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
+import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
+import { HotplugError } from '../lib/errors.ts'
 import { PercpuCount } from './percpu-count.ts'
 import { PercpuRef } from './percpu-ref.ts'
 import { Slots, tokenOf } from './slots.ts'
 
 const STATE = 0
+const EVENTS = 1
 const COUNTS = 16
 const FREED = 1
 const IO = 2
+const KILLS = 0
+const REVIVALS = 1
 const NR_SLOTS = 5
 
 interface Face {
@@ -30,14 +35,14 @@ interface Ways {
   readonly tryGet: (ref: PercpuRef) => boolean
   readonly put: (ref: PercpuRef) => void
   readonly drain: (ref: PercpuRef) => void
-  readonly recover: (ref: PercpuRef, token: number) => void
+  readonly recover: (ref: PercpuRef) => void
 }
 
 const REAL: Ways = {
   tryGet: ref => ref.tryGet(),
   put: ref => ref.put(),
   drain: ref => ref.drain(),
-  recover: (ref, token) => ref.recover(token),
+  recover: ref => ref.recover(),
 }
 
 function refOf({ s, r, id }: Face): PercpuRef {
@@ -85,15 +90,15 @@ function killer(face: Face, ways: Ways): void {
 function reaper({ s, r, d, id }: Face, dead: number, ways: Ways): void {
   const slots = new Slots(s)
   const ref = new PercpuRef(slotOf(s, id), r, STATE)
-  slots.register({ recover: token => ways.recover(ref, token) })
+  slots.register({ recover: () => ways.recover(ref) })
   slots.close(dead, 0)
   store(d, FREED, 1)
   slots.free(dead, 0)
 }
 
-function shared(t: Parameters<Parameters<typeof model>[0]['shared']>[0]) {
+function shared(t: Declare) {
   return {
-    r: t.int32({ STATE, COUNTS: [COUNTS, PercpuRef.words(NR_SLOTS)] }),
+    r: t.int32({ STATE, EVENTS, COUNTS: [COUNTS, PercpuRef.words(NR_SLOTS)] }),
     d: t.int32({ TOKEN: 0, FREED, IO }),
     s: t.int32(Slots.words(NR_SLOTS), { init: aliveThreads }),
   }
@@ -135,7 +140,7 @@ const looksTooEarly: Ways = {
   put: ref => {
     const state = load(ref.words, ref.index)
     add(ref.words, ownWord(ref), -1)
-    if ((state & 1) !== 0) notify(ref.words, ownWord(ref))
+    if ((state & 1) !== 0) ref.recover()
   },
 }
 
@@ -183,6 +188,50 @@ function drainsAfterIo(face: Face, ways: Ways): void {
   if (freed === 0) throw new Error('drained while the I/O of the dead goes on')
 }
 
+/** Drains if it is killed; being told of a revival is an end, too. */
+function drainer(face: Face): void {
+  const ref = refOf(face)
+  if (!ref.isKilled()) return
+  try {
+    ref.drain()
+  } catch (error) {
+    if (!(error instanceof HotplugError)) throw error
+  }
+}
+
+function killedWithOne(words: Words): void {
+  words[STATE] = 1
+  words[COUNTS] = 1
+}
+
+/** The count is killed and has one reference, slot 0's; two drain. */
+function twoDrain(name: string, body: (face: Face) => void) {
+  return model({
+    name,
+    shared: t => ({
+      r: t.int32(
+        { STATE, EVENTS, COUNTS: [COUNTS, PercpuRef.words(NR_SLOTS)] },
+        { init: killedWithOne },
+      ),
+      d: t.int32({ TOKEN: 0, FREED, IO }),
+      s: t.int32(Slots.words(NR_SLOTS), { init: aliveThreads }),
+    }),
+    threads: [
+      { name: 'owner', body: face => body(face) },
+      { name: 'drainer', count: 2, body: face => drainer(face) },
+    ],
+  })
+}
+
+/** Kills, then revives; counts what it did. */
+function toggler(face: Face): void {
+  const ref = refOf(face)
+  const killed = ref.kill()
+  if (killed) add(face.d, KILLS, 1)
+  const revived = ref.revive()
+  if (revived) add(face.d, REVIVALS, 1)
+}
+
 /** What `npm run check` runs. */
 export const models = [
   twoAndTwo('percpu-ref: 2 use, 2 kill', REAL),
@@ -211,35 +260,28 @@ export const models = [
     never: s => s.in('drained') > 0 && s.in('uses') > 0,
     atEnd: s => (s.r.STATE & 1) === 0,
   }),
-  model({
-    name: 'percpu-ref: a count put by two who own it, and its next owner',
-    shared: t => ({
-      r: t.int32({ COUNT: 0 }, { length: PercpuCount.words(1), init: w => void (w[0] = 1) }),
-      s: t.int32(Slots.words(1), { init: aliveThreads }),
-    }),
-    threads: [
-      {
-        name: 'putter',
-        count: 2,
-        body: ({ s, r, cs }) => {
-          const counts = new PercpuCount(slotOf(s, 0), r, 0, 'freed')
-          if (counts.decrementOf(tokenOf(0, 0))) cs('put')
-          load(r, 0)
-        },
-      },
-      {
-        name: 'freer',
-        body: ({ s }) => {
-          const slots = new Slots(s)
-          slots.close(0, 0)
-          slots.free(0, 0)
-        },
-      },
-    ],
-    never: s => s.in('put') > 1,
-    atEnd: s => s.r.COUNT === 0,
-  }),
   dyingUser('percpu-ref: 1 uses, 1 kills, one dies', REAL),
+  twoDrain('percpu-ref: 2 drain, the last is put', face => refOf(face).put()),
+  twoDrain('percpu-ref: 2 drain, the last is put by another', face => {
+    new PercpuRef(slotOf(face.s, 3), face.r, STATE).put(tokenOf(0, 0))
+  }),
+  twoDrain('percpu-ref: 2 drain, the owner of the last has died', face => {
+    const slots = new Slots(face.s)
+    slots.register(refOf(face))
+    slots.close(0, 0)
+    slots.free(0, 0)
+  }),
+  twoDrain('percpu-ref: 2 drain, it is revived', face => void refOf(face).revive()),
+  model({
+    name: 'percpu-ref: 2 kill and revive',
+    shared: t => ({
+      r: t.int32({ STATE, EVENTS }, { length: PercpuRef.words(2) }),
+      d: t.int32({ KILLS, REVIVALS }),
+      s: t.int32(Slots.words(2), { init: aliveThreads }),
+    }),
+    threads: [{ name: 'toggler', count: 2, body: face => toggler(face) }],
+    atEnd: s => s.d.KILLS === s.d.REVIVALS && s.r.STATE === 2 * s.d.KILLS,
+  }),
   mustFail(twoAndTwo('percpu-ref: looks before it counts', looksFirst), { kind: 'never' }),
   mustFail(twoAndTwo('percpu-ref: tells nobody', tellsNobody), { kind: 'deadlock' }),
   mustFail(twoAndTwo('percpu-ref: looks before it puts', looksTooEarly), { kind: 'deadlock' }),

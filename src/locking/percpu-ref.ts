@@ -2,41 +2,47 @@
  * Per-CPU reference count: cheap to get and put, and once killed, waited for until nobody is left.
  *
  *     STATE      kills << 1 | KILLED?
+ *     EVENTS     moves on with each change that a drain may wait for
  *     counts     one per slot (percpu-count.ts)
  *
  *     tryGet                             kill, drain
  *     G1  count one more on my slot      K1  STATE: live -> KILLED
- *     G2  STATE live: got it             K2  each slot's count is zero: drained
- *     G3  else one less, wake K2, no         else sleep on that count
+ *     G2  STATE live: got it             K2  E = EVENTS
+ *     G3  else one less, W               K3  each slot's count is zero: drained
+ *                                            else sleep while EVENTS = E, K2 again
+ *     put
+ *     P1  count one less on the slot     revive
+ *         that got it                    R1  STATE: KILLED -> live, W
+ *     P2  STATE killed: W
+ *                                        W   EVENTS + 1, wake all
  *
- *     put                                revive
- *     P1  count one less on the slot     R1  STATE: KILLED -> live
- *         that got it
- *     P2  STATE killed: wake K2          R2  wake K2: it is told
+ * Nobody is left. Each side stores its own word, then loads the other's. Either G1 < K3, and the
+ * drain sees the reference; or K1 < K3 < G1 < G2, and tryGet sees the kill. So a count that K3 has
+ * once found at zero is of no more interest, and K3 looks at each slot in turn.
  *
- * Nobody is left. Each side stores its own word, then loads the other's. Either G1 < K2, and the
- * drain sees the reference; or K1 < K2 < G1 < G2, and tryGet sees the kill. So a count that K2 has
- * once found at zero is of no more interest, and K2 looks at each slot in turn.
- *
- * No lost wake-up. P1, G3 change the word that K2 sleeps on, then P2 loads STATE: if it is live, K1
- * comes later and K2 sees the lower count.
+ * No lost wake-up. What a drain waits for happens before a W; if that comes after K2, the drain
+ * does not sleep, or is woken. P2 finds STATE live only if K1, and so K3, comes after P1. Deaths
+ * are a W, too (`recover`): of those that a drain waits for, and of those that died before their W.
  *
  * Whose references? Those of pages and buffers that asynchronous I/O may be writing into, which a
  * thread's death does not end. So a dead thread's references count until its slot is freed, that
  * is until the kernel's thread is gone, not merely until it runs no more JavaScript. Any thread may
  * put a reference that another got, as long as that one is not gone.
  *
- * A kill that dies half way is one word. A drain that was revived meanwhile is told.
+ * A drain that was revived meanwhile is told.
  *
- * After the kernel's percpu_ref, without its switch to one atomic count: K2 sums instead. Checked
+ * After the kernel's percpu_ref, without its switch to one atomic count: K3 sums instead. Checked
  * by percpu-ref.check.ts.
  */
-import { compareExchange, load, type Words } from '#atomics'
+import { add, compareExchange, load, notify, type Words } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, type Acquisition, acquire, Held, Turnstile } from './acquire.ts'
 import { PercpuCount } from './percpu-count.ts'
 import { CACHE_LINE_WORDS, type Recoverable, type Slot, slotOfToken } from './slots.ts'
 import { requireWords } from './words.ts'
+
+const STATE = 0
+const EVENTS = 1
 
 const KILLED = 1
 const ONE_KILL = 2 + KILLED
@@ -80,13 +86,13 @@ export class PercpuRef implements Recoverable {
   tryGet(): boolean {
     if (this.slot.token === 0) this.slot.assertAttached(`get ${this.name}`)
     this.counts.increment() // G1
-    const state = load(this.words, this.index) // G2
+    const state = load(this.words, this.index + STATE) // G2
     if ((state & KILLED) === 0) {
       this.slot.nrPinned++
       return true
     }
     this.counts.decrement() // G3
-    this.counts.wake()
+    this.wake()
     return false
   }
 
@@ -112,8 +118,8 @@ export class PercpuRef implements Recoverable {
       throw new HotplugError('EPERM', operation, reason)
     }
     if (isMine) this.slot.nrPinned--
-    const state = load(this.words, this.index) // P2
-    if ((state & KILLED) !== 0) this.counts.wakeOf(owner)
+    const state = load(this.words, this.index + STATE) // P2
+    if ((state & KILLED) !== 0) this.wake()
   }
 
   /**
@@ -125,9 +131,9 @@ export class PercpuRef implements Recoverable {
   kill(): boolean {
     this.slot.assertAttached(`kill ${this.name}`)
     for (;;) {
-      const state = load(this.words, this.index)
+      const state = load(this.words, this.index + STATE)
       if ((state & KILLED) !== 0) return false
-      const before = compareExchange(this.words, this.index, state, state + ONE_KILL) // K1
+      const before = compareExchange(this.words, this.index + STATE, state, state + ONE_KILL) // K1
       if (before === state) return true
     }
   }
@@ -141,10 +147,10 @@ export class PercpuRef implements Recoverable {
   revive(): boolean {
     this.slot.assertAttached(`revive ${this.name}`)
     for (;;) {
-      const state = load(this.words, this.index)
+      const state = load(this.words, this.index + STATE)
       if ((state & KILLED) === 0) return false
-      if (compareExchange(this.words, this.index, state, state - KILLED) !== state) continue // R1
-      this.counts.wakeAll() // R2
+      if (compareExchange(this.words, this.index + STATE, state, state - KILLED) !== state) continue // R1
+      this.wake()
       return true
     }
   }
@@ -156,7 +162,7 @@ export class PercpuRef implements Recoverable {
    */
   isKilled(): boolean {
     this.slot.assertAttached(`look at ${this.name}`)
-    return (load(this.words, this.index) & KILLED) !== 0
+    return (load(this.words, this.index + STATE) & KILLED) !== 0
   }
 
   /**
@@ -207,13 +213,18 @@ export class PercpuRef implements Recoverable {
   }
 
   /** Part of `Recoverable`. */
-  recover(token: number): void {
-    this.counts.recover(token)
+  recover(): void {
+    this.wake()
+  }
+
+  private wake(): void {
+    add(this.words, this.index + EVENTS, 1) // W
+    notify(this.words, this.index + EVENTS)
   }
 
   private beginDrain(operation: string): Draining {
     this.slot.assertAttached(operation)
-    const state = load(this.words, this.index)
+    const state = load(this.words, this.index + STATE)
     if ((state & KILLED) === 0) throw new HotplugError('EINVAL', operation, 'it is not killed')
     return new Draining(this, this.counts, state)
   }
@@ -222,7 +233,7 @@ export class PercpuRef implements Recoverable {
 /** One drain: which slots it has seen at zero. */
 class Draining implements Acquisition {
   readonly words: Words
-  index = 0
+  readonly index: number
   value = 0
   private readonly ref: PercpuRef
   private readonly counts: PercpuCount
@@ -232,6 +243,7 @@ class Draining implements Acquisition {
   constructor(ref: PercpuRef, counts: PercpuCount, state: number) {
     this.ref = ref
     this.words = ref.words
+    this.index = ref.index + EVENTS
     this.counts = counts
     this.state = state
   }
@@ -239,13 +251,13 @@ class Draining implements Acquisition {
   step(): boolean {
     const { ref } = this
     ref.slot.assertAttached('drain')
-    const busy = this.counts.findBusy(this.next) // K2
-    const state = load(ref.words, ref.index)
+    const events = load(ref.words, this.index) // K2
+    const busy = this.counts.findBusy(this.next) // K3
+    const state = load(ref.words, ref.index + STATE)
     if (state !== this.state) throw new HotplugError('EAGAIN', 'drain', 'it was revived meanwhile')
     if (busy === -1) return true
     this.next = busy
-    this.index = this.counts.at(busy)
-    this.value = this.counts.seen
+    this.value = events
     return false
   }
 

@@ -80,10 +80,10 @@ export function expectForEver(data: LockData): void {
   Atomics.wait(data.words, 10, 0)
 }
 
-/** Says in words[1] that it comes, and drains the killed reference count at words[0]. */
+/** Says in words[3] that it comes, and drains the killed reference count at words[0]. */
 export function drainOnce(data: LockData): void {
   const ref = new PercpuRef(attach(data), data.words, 0)
-  Atomics.store(data.words, 1, 1)
+  Atomics.store(data.words, 3, 1)
   ref.drain()
 }
 
