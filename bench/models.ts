@@ -1,6 +1,7 @@
 /*
  * The model that SPIN and the checker are both given: bench/spin/counter-rwsem.pml.
  */
+import { load } from '#atomics'
 import { type Checkable, model } from '../src/check/model.ts'
 import { CounterRwsem } from '../src/locking/counter-rwsem.ts'
 import { Slots } from '../src/locking/slots.ts'
@@ -14,15 +15,17 @@ function counterRwsem(nrReaders: number, nrWriters: number): Checkable {
     shared: t => ({
       m: t.int32(CounterRwsem.words(nrThreads)),
       s: t.int32(Slots.words(nrThreads), { init: aliveThreads }),
+      d: t.int32({ DATA: 0 }),
     }),
     threads: [
       {
         name: 'reader',
         count: nrReaders,
-        body({ m, s, id, cs }) {
+        body({ m, s, d, id, cs }) {
           const mems = new CounterRwsem(slotOf(s, id), m, 0, { privateMutex: true })
           mems.downRead()
           cs('R')
+          load(d, 0)
           cs('')
           mems.upRead()
         },
@@ -30,10 +33,11 @@ function counterRwsem(nrReaders: number, nrWriters: number): Checkable {
       {
         name: 'writer',
         count: nrWriters,
-        body({ m, s, id, cs }) {
+        body({ m, s, d, id, cs }) {
           const mems = new CounterRwsem(slotOf(s, id), m, 0, { privateMutex: true })
           mems.downWrite()
           cs('W')
+          load(d, 0)
           cs('')
           mems.upWrite()
         },

@@ -55,7 +55,11 @@ export class Spin {
     const errors = /errors: (\d+)/.exec(text)?.[1]
     if (errors !== '0' || /not complete/i.test(text)) throw new Error(`pan:\n${text}`)
     const figure = (what: RegExp): number => Number(what.exec(text)?.[1])
-    return { states: figure(/(\d+) states, stored/), transitions: figure(/(\d+) transitions/), ms }
+    return {
+      states: figure(/([\d.e+]+) states, stored/),
+      transitions: figure(/([\d.e+]+) transitions/),
+      ms,
+    }
   }
 
   /** Removes the verifier. */

@@ -148,15 +148,19 @@ export class Mutex implements Acquisition, Recoverable {
   /** One try of the slow path; see the essay. Part of `Acquisition`. */
   step(): boolean {
     this.slot.assertAttached(`lock ${this.name}`)
+    this.value = 0 // what was slept on before tells no two states of the checker apart
     for (;;) {
       const word = load(this.words, this.index)
       if (this.isFree(word)) {
         if (this.takeOver(word)) return true // L2, L3
         continue // somebody was faster: a word that was free is not one to sleep on
       }
-      this.value = word | WAITERS
-      if (word === this.value) return false
-      if (compareExchange(this.words, this.index, word, this.value) === word) return false // L4
+      const contended = word | WAITERS
+      if (word !== contended) {
+        if (compareExchange(this.words, this.index, word, contended) !== word) continue // L4
+      }
+      this.value = contended
+      return false
     }
   }
 
@@ -184,7 +188,6 @@ export class Mutex implements Acquisition, Recoverable {
     const mine = (this.slot.token << TOKEN_SHIFT) | WAITERS
     if (compareExchange(this.words, this.index, word, mine) !== word) return false
     this.ownerDied = word !== 0
-    this.value = 0 // what was slept on before tells no two states of the checker apart
     return true
   }
 
