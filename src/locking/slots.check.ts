@@ -4,7 +4,7 @@
  * The table has one slot. Thread ids are given again: whoever comes after a dead thread has its id,
  * and another start time, as the kernel may do at worst.
  */
-import { compareExchange, load, store, type Words } from '#atomics'
+import { compareExchange, load, store, type Words, wait } from '#atomics'
 import { model, mustFail } from '../check/model.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { type Slot, Slots, type ThreadOracle, TID_MAX, tokenOf } from './slots.ts'
@@ -100,8 +100,8 @@ function isFree({ STATE, CLAIM, START }: Readonly<Record<keyof typeof TABLE, num
   return CLAIM === 0 && (STATE & 3) === 0 && START === 0
 }
 
-function isTaken({ STATE, CLAIM }: Readonly<Record<keyof typeof TABLE, number>>): boolean {
-  return CLAIM !== 0 && (STATE & 3) === ALIVE
+function isTaken({ STATE, CLAIM, START }: Readonly<Record<keyof typeof TABLE, number>>): boolean {
+  return CLAIM !== 0 && START !== 0 && (STATE & 3) === ALIVE
 }
 
 /** A dead thread's slot; two reapers, one of which may die; and the next user of its id. */
@@ -119,6 +119,33 @@ function reused(name: string, Table: typeof Slots, deaths: number) {
     never: s => s.in('attached') > 0 && !isTaken(s.s),
     atEnd: s => Table !== Slots || deaths > 0 || isFree(s.s),
   })
+}
+
+/** Sleeps on the doorbell until two slots are taken: whoever attaches tells the service thread. */
+function service({ s }: Face): void {
+  const slots = new Slots(s)
+  for (;;) {
+    const bell = load(s, 0)
+    const first = slots.tokenAt(0)
+    const second = slots.tokenAt(1)
+    if (first !== 0 && second !== 0) return
+    wait(s, 0, bell)
+  }
+}
+
+/** Sleeps on the doorbell until there is room; attaches and detaches. */
+function patient({ s, id }: Face): void {
+  const slots = new Slots(s)
+  const oracle = new Oracle(id + 2, 2)
+  for (;;) {
+    const bell = load(s, 0)
+    const slot = attachTo(slots, oracle)
+    if (slot !== null) {
+      slot.detach()
+      return
+    }
+    wait(s, 0, bell)
+  }
 }
 
 /** Reaps by what it saw of two owners. */
@@ -193,6 +220,42 @@ export const models = [
       { name: 'taker', count: 2, body: face => taker(face, face.id + 2, Slots) },
     ],
     never: s => s.in('attached') > 1 || (s.in('attached') > 0 && !isTaken(s.s)),
+    atEnd: s => isFree(s.s),
+  }),
+  model({
+    name: 'slots: 2 attach, the service thread hears of it',
+    shared: t => ({ s: t.int32(Slots.words(2)) }),
+    threads: [
+      {
+        name: 'taker',
+        count: 2,
+        body: ({ s, id }) => void attachTo(new Slots(s), new Oracle(id + 2, 2)),
+      },
+      { name: 'service', body: face => service(face) },
+    ],
+  }),
+  model({
+    name: 'slots: 2 wait for room',
+    shared: t => ({ s: t.int32(TABLE, { length: Slots.words(1) }) }),
+    threads: [{ name: 'patient', count: 2, body: face => patient(face) }],
+    atEnd: s => isFree(s.s),
+  }),
+  model({
+    name: 'slots: known for dead by its start time',
+    shared: t => ({ s: t.int32(TABLE, { length: Slots.words(1) }) }),
+    threads: [
+      {
+        name: 'mortal',
+        body: ({ s }) => void attachTo(new Slots(s), new Oracle(DEAD.tid, DEAD.start)),
+      },
+      {
+        name: 'reaper',
+        body: face => {
+          wait(face.s, 0, 0)
+          reaper(face, -1, Slots)
+        },
+      },
+    ],
     atEnd: s => isFree(s.s),
   }),
   mustFail(reused('slots: looks at two owners at once', LooksOnce, 0), { kind: 'exception' }),
