@@ -252,6 +252,20 @@ test('a node says where it stands, innermost call first, in the lines of the sou
   )
 })
 
+test('with histories the places are the same', async () => {
+  const code = `const f = m => Atomics.load(m, 0)
+    export function run([m]) {
+      f(m)
+    }`
+  const module = await importTransformed<Record<string, Body>>(code)
+
+  const byFrames = learnModule(module, 1, 'frames').sites(0)
+  const byHistories = learnModule(module, 1, 'history').sites(0)
+
+  equal(byFrames.length, 2)
+  deepEqual(byHistories, byFrames)
+})
+
 test('an exception says where it came from', async () => {
   const { path, learn } = await learnCode(`export function run([m]) {
       Atomics.load(m, 0)

@@ -186,6 +186,13 @@ export class ModuleTable {
     return this.sites[call]
   }
 
+  /** The place in the source of a place in the module, with the call if there is one. */
+  siteAt(line: number, column: number): Site {
+    const call = this.table.sites.findIndex(row => row[0] === line && row[1] === column)
+    if (call >= 0) return this.site(call)
+    return { file: displayPath(this.table.file), line: this.lineOf(line), text: '' }
+  }
+
   /** The line of the source that a line of the module was compiled from. */
   lineOf(line: number): number {
     return this.table.lines?.[line - 1] ?? line

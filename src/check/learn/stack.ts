@@ -84,32 +84,36 @@ export function visibleSites(sites: readonly NodeJS.CallSite[]): Site[] {
   return sites
     .slice(first, end < 0 ? undefined : end)
     .filter(site => isUserScript(site.getFileName()))
-    .map(site => siteOf(site.getFileName() as string, site.getLineNumber() ?? 0))
+    .map(site => siteOfFrame(site))
 }
 
 /** Where an error came from, innermost first; from its `stack`, so that may be empty. */
 export function sitesOfError(error: unknown): Site[] {
   const stack = error instanceof Error ? String(error.stack) : ''
   const places = [
-    ...stack.matchAll(/^ +at .*?\(?((?:file|data):[^\s()]+|\/[^():]+):(\d+):\d+\)?$/gm),
+    ...stack.matchAll(/^ +at .*?\(?((?:file|data):[^\s()]+|\/[^():]+):(\d+):(\d+)\)?$/gm),
   ]
-  const scripts = places.map(([, script, line]) => ({
-    script: script as string,
-    line: Number(line),
-  }))
-  const end = scripts.findIndex(({ script }) => isMachinery(script))
-  return scripts.slice(0, end < 0 ? undefined : end).map(({ script, line }) => siteOf(script, line))
+  const end = places.findIndex(([, script]) => isMachinery(script))
+  return places
+    .slice(0, end < 0 ? undefined : end)
+    .map(([, script, line, column]) => siteOf(script as string, Number(line), Number(column)))
 }
 
 function isUserScript(script: string | null | undefined): boolean {
   return script != null && !script.startsWith('node:') && !isMachinery(script)
 }
 
-function siteOf(script: string, line: number): Site {
+function siteOfFrame(site: NodeJS.CallSite): Site {
+  return siteOf(
+    site.getFileName() as string,
+    site.getLineNumber() ?? 0,
+    site.getColumnNumber() ?? 0,
+  )
+}
+
+function siteOf(script: string, line: number, column: number): Site {
   const module = frames.tableOfScript(script)
-  if (module !== undefined) {
-    return { file: displayPath(module.table.file), line: module.lineOf(line), text: '' }
-  }
+  if (module !== undefined) return module.siteAt(line, column)
   const origin = originOfScript(script)
   if (origin === null) return { file: script, line, text: '' }
   return { file: displayPath(origin.file), line: origin.lineOf(line - 1, 0), text: '' }
