@@ -113,9 +113,13 @@ export class Gate {
   /** W1. */
   close(): boolean {
     const mine = this.slot.token << OWNER_SHIFT
-    let gate = compareExchange(this.words, this.at, 0, mine)
-    if (gate === SICK) gate = compareExchange(this.words, this.at, SICK, mine | SICK)
-    if (!isOpen(gate)) return false
+    let gate = 0
+    for (;;) {
+      const before = compareExchange(this.words, this.at, gate, mine | gate) // open, SICK or not
+      if (before === gate) break
+      if (!isOpen(before)) return false
+      gate = before
+    }
     this.owned = true
     this.sick = gate === SICK
     return true

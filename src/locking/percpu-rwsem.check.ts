@@ -5,7 +5,7 @@
  * and the words end as they began. Each step that the essay argues with is left out once, and that
  * is found.
  */
-import { load, store, type Words, wait } from '#atomics'
+import { add, load, notify, store, type Words, wait } from '#atomics'
 import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
 import type { Declare } from '../check/layout.ts'
 import { model } from '../check/model.ts'
@@ -16,6 +16,11 @@ import { CACHE_LINE_WORDS, Slots } from './slots.ts'
 
 const HALF = 0
 const LOOK = 1
+const STAGE = 2
+const TURNS = 3
+
+const HELD = 1
+const IN_LINE = 2
 
 interface Face {
   readonly s: Words
@@ -110,6 +115,99 @@ function impatientWriter(gets: (acquisition: Acquisition) => boolean) {
   }
 }
 
+/** Reads again while it reads, if no writer waits. */
+function nestingReader(face: Face): void {
+  const sem = open(face)
+  sem.downRead()
+  const held = sem.tryDownRead()
+  held?.release()
+  inside(face, 'R')
+  sem.upRead()
+}
+
+/** An event loop: one operation reads, another comes, the first leaves. */
+function twoOperations(face: Face): void {
+  const sem = open(face)
+  const first = sem.reading()
+  if (!first.step()) {
+    first.cancel()
+    return
+  }
+  const one = sem.heldRead()
+  const second = sem.reading()
+  const isIn = second.step()
+  one.release()
+  if (!isIn) finish(second)
+  const two = sem.heldRead()
+  inside(face, 'R')
+  two.release()
+}
+
+function finish(acquisition: Acquisition): void {
+  do wait(acquisition.words, acquisition.index, acquisition.value)
+  while (!acquisition.step())
+}
+
+/** Keeps the gate shut until somebody stands in line. */
+function holder(face: Face): void {
+  const sem = open(face)
+  sem.downWrite()
+  reach(face.d, HELD)
+  until(face.d, IN_LINE)
+  sem.upWrite()
+}
+
+/** Stands in line first, and gets in first. */
+function first(how: 'read' | 'write') {
+  return (face: Face): void => {
+    const sem = open(face)
+    until(face.d, HELD)
+    const acquisition = begin(sem, how)
+    const isIn = acquisition.step()
+    assert(!isIn, 'the first did not have to wait')
+    reach(face.d, IN_LINE)
+    finish(acquisition)
+    const turn = add(face.d, TURNS, 1)
+    assert(turn === 0, 'the second overtook the first')
+    end(sem, how)
+  }
+}
+
+/** Comes once the first stands in line. */
+function second(how: 'read' | 'write') {
+  return (face: Face): void => {
+    const sem = open(face)
+    until(face.d, IN_LINE)
+    const acquisition = begin(sem, how)
+    const isIn = acquisition.step()
+    if (!isIn) finish(acquisition)
+    add(face.d, TURNS, 1)
+    end(sem, how)
+  }
+}
+
+function begin(sem: PercpuRwsem, how: 'read' | 'write'): Acquisition {
+  return how === 'read' ? sem.reading() : sem.writing()
+}
+
+function end(sem: PercpuRwsem, how: 'read' | 'write'): void {
+  const held = how === 'read' ? sem.heldRead() : sem.heldWrite()
+  held.release()
+}
+
+function reach(d: Words, stage: number): void {
+  store(d, STAGE, stage)
+  notify(d, STAGE)
+}
+
+function until(d: Words, stage: number): void {
+  for (;;) {
+    const now = load(d, STAGE)
+    if (now >= stage) return
+    wait(d, STAGE, now)
+  }
+}
+
 /** Gives up once it is woken in vain. */
 function isPatient(acquisition: Acquisition): boolean {
   if (acquisition.step()) return true
@@ -126,28 +224,58 @@ function isHasty(acquisition: Acquisition): boolean {
   return false
 }
 
-function reaper(face: Face): void {
+function reap(face: Face): PercpuRwsem {
   const dead = face.awaitDeath()
   const slots = new Slots(face.s)
-  slots.register(new PercpuRwsem(slotOf(face.s, dead), face.m, 0))
+  const sem = new PercpuRwsem(slotOf(face.s, dead), face.m, 0)
+  slots.register(sem)
   slots.close(dead, 0)
+  return sem
 }
 
-function sem(name: string, threads: readonly Thread[], deaths = 0) {
-  const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
-  const withReaper: Thread[] = [...threads, { name: 'reaper', daemon: true, body: reaper }]
+/** Reaps, and finds the lock free: it alone is left. */
+function reaperThatTries(how: 'tryDownRead' | 'tryDownWrite') {
+  return (face: Face): void => {
+    reap(face)
+    const held = open(face)[how]()
+    assert(held !== null, 'the dead keep the lock')
+  }
+}
+
+const REAPER: Thread = { name: 'reaper', daemon: true, body: reap }
+
+interface Setting {
+  readonly deaths?: number
+  readonly reaper?: Thread
+  /** The last writer died inside before all this. */
+  readonly isSick?: boolean
+}
+
+function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
+  const { deaths = 0, reaper = REAPER, isSick = false } = setting
+  const all = deaths === 0 ? threads : [...threads, reaper]
+  const nrSlots = all.reduce((sum, { count = 1 }) => sum + count, reaper === REAPER ? -deaths : 0)
   return model({
     name,
     shared: (t: Declare) => ({
       s: t.int32(Slots.words(nrSlots), { init: aliveThreads }),
-      m: t.int32(placeNames(nrSlots), { length: PercpuRwsem.words(nrSlots), init: openEarly }),
-      d: t.int32({ HALF: 0, LOOK: 1 }),
+      m: t.int32(placeNames(nrSlots), {
+        length: PercpuRwsem.words(nrSlots),
+        init: words => openEarly(words, isSick),
+      }),
+      d: t.int32({ HALF: 0, LOOK: 1, STAGE: 2, TURNS: 3 }),
     }),
-    threads: deaths === 0 ? threads : withReaper,
+    threads: all,
     never: s => s.in('W') > 1 || (s.in('W') > 0 && s.in('R') > 0),
-    atEnd: s => deaths > 0 || s.m.GATE === 0,
+    atEnd: s => deaths > 0 || isAtRest(s.m, nrSlots),
     deaths,
   })
+}
+
+function isAtRest(m: { readonly [index: number]: number }, nrSlots: number): boolean {
+  let sum = m[0]!
+  for (let slot = 0; slot < nrSlots; slot++) sum |= m[(2 + slot) * CACHE_LINE_WORDS]!
+  return sum === 0
 }
 
 function placeNames(nrSlots: number): { readonly GATE: 0; readonly QUEUE: 16 } {
@@ -160,7 +288,8 @@ function placeNames(nrSlots: number): { readonly GATE: 0; readonly QUEUE: 16 } {
 }
 
 /** Every thread has made its semaphore once before. */
-function openEarly(words: Words): void {
+function openEarly(words: Words, isSick: boolean): void {
+  words[0] = isSick ? 1 : 0
   const nrSlots = words.length / CACHE_LINE_WORDS - 2
   const s = new Int32Array(new SharedArrayBuffer(4 * Slots.words(nrSlots)))
   aliveThreads(s)
@@ -170,23 +299,49 @@ function openEarly(words: Words): void {
 const READER = { name: 'reader', body: reader }
 const WRITER = { name: 'writer', body: writer }
 
+function inTurn(one: 'read' | 'write', two: 'read' | 'write'): Thread[] {
+  return [
+    { name: 'second', body: second(two) },
+    { name: 'first', body: first(one) },
+    { name: 'holder', body: holder },
+  ]
+}
+const ALONE = [{ name: 'victim', body: writer }]
+
 export const models = [
   sem('percpu rwsem, 1+1', [READER, WRITER]),
   sem('percpu rwsem, 0+2', [{ ...WRITER, count: 2 }]),
-  sem('percpu rwsem, 1+1, one dies', [READER, WRITER], 1),
+  sem('percpu rwsem, 1+1, one dies', [READER, WRITER], { deaths: 1 }),
+  sem('percpu rwsem, after a death, 0+2', [{ ...WRITER, count: 2 }], { isSick: true }),
+  sem('percpu rwsem, a dead writer, and who tries to read', ALONE, {
+    deaths: 1,
+    reaper: { name: 'reaper', daemon: true, body: reaperThatTries('tryDownRead') },
+  }),
+  sem('percpu rwsem, a dead writer, and who tries to write', ALONE, {
+    deaths: 1,
+    reaper: { name: 'reaper', daemon: true, body: reaperThatTries('tryDownWrite') },
+  }),
+  sem('percpu rwsem, a reader comes again', [{ name: 'nesting', body: nestingReader }, WRITER]),
+  sem('percpu rwsem, two operations of one thread', [
+    { name: 'event loop', body: twoOperations },
+    { ...WRITER, count: 2 },
+  ]),
+  sem('percpu rwsem, a writer first', inTurn('write', 'write')),
+  sem('percpu rwsem, a writer before a reader', inTurn('write', 'read')),
+  sem('percpu rwsem, a reader before a writer', inTurn('read', 'write')),
   sem('percpu rwsem', [
     { ...READER, count: 2 },
     { ...WRITER, count: 2 },
   ]),
-  sem('percpu rwsem, one of 1+2 dies', [READER, { ...WRITER, count: 2 }], 1),
-  sem('percpu rwsem, one of 2+1 dies', [{ ...READER, count: 2 }, WRITER], 1),
+  sem('percpu rwsem, one of 1+2 dies', [READER, { ...WRITER, count: 2 }], { deaths: 1 }),
+  sem('percpu rwsem, one of 2+1 dies', [{ ...READER, count: 2 }, WRITER], { deaths: 1 }),
   sem(
     'percpu rwsem, a death is told',
     [
       { name: 'changer', count: 2, body: changer },
       { name: 'viewer', body: viewer },
     ],
-    1,
+    { deaths: 1 },
   ),
   sem('percpu rwsem, tries', [
     { name: 'try reader', body: tryReader },
@@ -212,6 +367,6 @@ export const models = [
   sem(
     'percpu rwsem, one gives up and one dies',
     [{ name: 'hasty writer', body: impatientWriter(isHasty) }, READER, WRITER],
-    1,
+    { deaths: 1 },
   ),
 ]
