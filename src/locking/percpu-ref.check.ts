@@ -188,14 +188,15 @@ function drainsAfterIo(face: Face, ways: Ways): void {
   if (freed === 0) throw new Error('drained while the I/O of the dead goes on')
 }
 
-/** Drains if it is killed; being told of a revival is an end, too. */
-function drainer(face: Face): void {
+/** Drains what is killed; being told of a revival is an end, too. */
+function drainer(face: Face, isRevived: boolean): void {
   const ref = refOf(face)
-  if (!ref.isKilled()) return
+  const isKilled = ref.isKilled()
+  if (!isKilled && !isRevived) throw new Error('nobody has revived it')
   try {
     ref.drain()
   } catch (error) {
-    if (!(error instanceof HotplugError)) throw error
+    if (!(error instanceof HotplugError) || !isRevived) throw error
   }
 }
 
@@ -205,7 +206,7 @@ function killedWithOne(words: Words): void {
 }
 
 /** The count is killed and has one reference, slot 0's; two drain. */
-function twoDrain(name: string, body: (face: Face) => void) {
+function twoDrain(name: string, body: (face: Face) => void, isRevived = false) {
   return model({
     name,
     shared: t => ({
@@ -218,7 +219,7 @@ function twoDrain(name: string, body: (face: Face) => void) {
     }),
     threads: [
       { name: 'owner', body: face => body(face) },
-      { name: 'drainer', count: 2, body: face => drainer(face) },
+      { name: 'drainer', count: 2, body: face => drainer(face, isRevived) },
     ],
   })
 }
@@ -271,7 +272,7 @@ export const models = [
     slots.close(0, 0)
     slots.free(0, 0)
   }),
-  twoDrain('percpu-ref: 2 drain, it is revived', face => void refOf(face).revive()),
+  twoDrain('percpu-ref: 2 drain, it is revived', face => void refOf(face).revive(), true),
   model({
     name: 'percpu-ref: 2 kill and revive',
     shared: t => ({
