@@ -309,6 +309,26 @@ test('a sleeper takes over when its owner is killed, reaped or not', async () =>
   }
 })
 
+test('a wake-up that dies with its sleeper does not keep the next one asleep', async () => {
+  for (let round = 0; round < 5; round++) {
+    const { slots, words, table } = machine()
+    const mutex = new Mutex(table.attach(testOracle(1)), words, 0)
+    table.register(mutex)
+    mutex.lock()
+    const first = new TestThread(BODIES, 'lockOnce', { slots, words, tid: 2 })
+    await until('the first sleeps', () => ((words[0] as number) & 1) === 1)
+    const second = new TestThread(BODIES, 'lockOnce', { slots, words, tid: 3 })
+    await until('the second comes', () => table.tokenAt(2) !== 0)
+
+    const killed = first.kill()
+    mutex.unlock() // wakes the first, which is about to die
+    await killed
+    for (let i = 0; i < table.nrSlots; i++) table.reap(i, testOracle(1, [2]))
+
+    equal(typeof (await second.result), 'boolean')
+  }
+})
+
 test('a detached slot is refused by every call', async () => {
   const { mine, words } = twoThreads()
   const held = mine.acquire()

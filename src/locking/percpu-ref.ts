@@ -149,7 +149,8 @@ export class PercpuRef implements Recoverable {
     for (;;) {
       const state = load(this.words, this.index + STATE)
       if ((state & KILLED) === 0) return false
-      if (compareExchange(this.words, this.index + STATE, state, state - KILLED) !== state) continue // R1
+      const before = compareExchange(this.words, this.index + STATE, state, state - KILLED) // R1
+      if (before !== state) continue
       this.wake()
       return true
     }
