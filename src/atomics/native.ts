@@ -11,7 +11,7 @@
  *
  * Atomic operations are sequentially consistent. The plain ones are for the access guard and for
  * data it protects: another thread sees a plain store at any later time, at the latest when the
- * storing thread does an atomic operation or any thread calls `barrierAll()`.
+ * storing thread does an atomic operation other than a load, or any thread calls `barrierAll()`.
  */
 
 /** Words of shared memory. */

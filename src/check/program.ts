@@ -74,7 +74,7 @@ export interface Program {
   readonly labels: readonly string[]
   readonly thread: Int32Array
   /**
-   * Plain stores since the thread's last atomic operation, oldest first, at most the last
+   * Plain stores since the thread's last atomic operation but loads, oldest first, at most the last
    * `BUFFER_MAX`: pairs of word and value. Empty for most nodes.
    */
   stores(node: number): readonly number[]

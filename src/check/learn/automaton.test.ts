@@ -305,15 +305,17 @@ test('a catch, a finally and what they call cannot hide the end of a run', async
 
 test('plain stores and loads are told until an atomic operation', async () => {
   const code = `import { loadPlain as load, storePlain as store } from '${SEAM}'
-    export function run([m]) { for (let i = 0; i < 5; i++) store(m, 1, i); load(m, 3); load(m, 2); load(m, 3); Atomics.load(m, 0); load(m, 0) }`
+    export function run([m]) { for (let i = 0; i < 5; i++) store(m, 1, i); load(m, 3); load(m, 2); load(m, 3); Atomics.load(m, 0); Atomics.add(m, 0, 1); load(m, 0) }`
 
   const automaton = (await learnCode(code)).learn()
   const before = follow(automaton, 0, 0, 0, 0, 0, 9, 8, 7)
 
   deepEqual(automaton.stores(before), [1, 1, 1, 2, 1, 3, 1, 4])
   deepEqual(automaton.reads(before), [2, 8, 3, 7])
-  deepEqual(automaton.stores(automaton.next(before, 0)), [])
-  deepEqual(automaton.reads(automaton.next(before, 0)), [])
+  const loaded = automaton.next(before, 0)
+  deepEqual(automaton.stores(loaded), [1, 1, 1, 2, 1, 3, 1, 4]) // x86-64 loads empty no buffer
+  deepEqual(automaton.reads(loaded), [])
+  deepEqual(automaton.stores(automaton.next(loaded, 0)), [])
 })
 
 test('edges beyond the second are found again', async () => {

@@ -178,6 +178,7 @@ export class Capture implements Driver, Watch {
       return
     }
     this.reads = []
+    if (kind === Kind.Load) return
     if (kind !== Kind.StorePlain) this.stores = []
     else this.stores = [...this.stores, word, value].slice(-2 * BUFFER_MAX)
   }

@@ -172,7 +172,7 @@ function runTo(body: Body, history: readonly number[]): Reached {
         stores = [...stores, o.word, o.a].slice(-2 * BUFFER_MAX)
         reads = []
       } else {
-        stores = []
+        if (o.kind !== Kind.Load) stores = []
         reads = []
       }
       result = run.next(value)

@@ -263,7 +263,7 @@ function runs(to: State, t: number, program: GeneratedProgram): boolean {
   const word = program.word[me.node]!
   const a = program.a[me.node]!
   if (kind >= Kind.Done) return false
-  if (kind === Kind.LoadPlain) {
+  if (kind === Kind.LoadPlain || kind === Kind.Load) {
     const own = me.buffer.filter(([w]) => w === word).at(-1)
     return goes(me, program, own === undefined ? to.words[word]! : own[1])
   }
@@ -304,7 +304,6 @@ function operates(to: State, me: Thread, program: GeneratedProgram): boolean {
   const before = to.words[word]!
   const kind = program.kind[me.node]! as Kind
   const after = {
-    [Kind.Load]: before,
     [Kind.Store]: a,
     [Kind.Add]: (before + a) | 0,
     [Kind.Sub]: (before - a) | 0,

@@ -6,7 +6,8 @@
  * left to the caller, and marked in `act`.
  *
  * Plain stores wait in the thread's buffer (x86-TSO): `StorePlain` adds one, `Flush` writes the
- * oldest. Atomic operations need an empty buffer. A plain load sees the thread's own newest store.
+ * oldest. A load, atomic or not, sees the thread's own newest store, and goes past the others: on
+ * x86-64 both are the same instruction. All other atomic operations need an empty buffer.
  *
  * `Early` (arm64): the store behind one or two plain loads is made first. No machine lets a store
  * overtake a load that decides about it, so each result known so far of those loads must lead to
@@ -115,7 +116,7 @@ function addFlush(places: Places, place: Place, add: AddRow): void {
 function addRun(places: Places, place: Place, add: AddRow): void {
   const { program } = places
   const kind = program.kind[place.node]! as Kind
-  if (kind === Kind.LoadPlain) addLoadPlain(places, place, add)
+  if (kind === Kind.Load || kind === Kind.LoadPlain) addLoad(places, place, add)
   else if (kind === Kind.StorePlain) addStorePlain(places, place, add)
   else if (kind >= Kind.Done || place.pending.length > 0) return
   else if (kind === Kind.Wait) addWait(places, place, add)
@@ -155,8 +156,6 @@ function addAtomic(places: Places, place: Place, kind: Kind, add: AddRow): void 
 /** A word's value after an operation. */
 function applied(kind: Kind, before: number, a: number, b: number): number {
   switch (kind) {
-    case Kind.Load:
-      return before
     case Kind.Store:
     case Kind.Exchange:
       return a
@@ -198,7 +197,7 @@ function addStorePlain(places: Places, place: Place, add: AddRow): void {
   add(Move.Run, 0, -1, () => moved(advance(places, place, value, pending), value))
 }
 
-function addLoadPlain(places: Places, place: Place, add: AddRow): void {
+function addLoad(places: Places, place: Place, add: AddRow): void {
   const { program, words } = places
   const word = program.word[place.node]!
   const own = newestStore(place, word)
@@ -211,13 +210,22 @@ function addLoadPlain(places: Places, place: Place, add: AddRow): void {
     return to && { value: at, place: to, result }
   }
   add(Move.Run, 0, word, at => loaded(at, words.value(word, at)))
+  if (program.kind[place.node] === Kind.LoadPlain) addMachineLoads(places, place, add)
+}
+
+/** What the compiler and the machine may make of a plain load. */
+function addMachineLoads(places: Places, place: Place, add: AddRow): void {
+  const { program, words } = places
+  const word = program.word[place.node]!
   const reads = program.reads(place.node)
   for (let i = reads.length - 2; i >= 0; i -= 2) {
     if (reads[i] !== word) continue
     const last = reads[i + 1]!
-    add(Move.Stale, Act.Choice, word, at =>
-      words.value(word, at) === last ? null : loaded(at, last),
-    )
+    add(Move.Stale, Act.Choice, word, at => {
+      if (words.value(word, at) === last) return null
+      const to = advance(places, place, last, place.pending)
+      return to && { value: at, place: to, result: last }
+    })
     break
   }
   const early = places.spec.memory === 'arm' && !place.dirty ? storeBehind(places, place) : null

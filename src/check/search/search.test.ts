@@ -144,17 +144,19 @@ test('the counter lock with its second mutex is right', () => {
   equal(search(four, specOf(four)).states, 156_476)
 })
 
-test('store buffering: two plain stores may both be late', () => {
-  const side = (mine: number, other: number, seen: number): Body =>
+test('store buffering: two plain stores may both be late, for loads of either kind', () => {
+  const side = (mine: number, other: number, seen: number, look: typeof load): Body =>
     function* () {
       yield storePlain(mine, 1)
-      const value = yield loadPlain(other)
+      const value = yield look(other)
       yield store(seen, value + 1)
     }
-  const program = new GeneratedProgram(4, [side(0, 1, 2), side(1, 0, 3)])
   const never: SearchSpec['never'] = state => state.word(2) === 1 && state.word(3) === 1
 
-  equal(searchTwice(program, specOf(program, { never })).failure?.kind, 'never')
+  for (const look of [loadPlain, load]) {
+    const program = new GeneratedProgram(4, [side(0, 1, 2, look), side(1, 0, 3, look)])
+    equal(searchTwice(program, specOf(program, { never })).failure?.kind, 'never')
+  }
 })
 
 test('store buffering: a barrier of all threads on one side is enough', () => {
