@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 const MODELS = fileURLToPath(new URL('../../bench/spin/', import.meta.url))
 const CC = ['-O3', '-DSAFETY', '-DNOBOUNDCHECK', '-DMEMLIM=16000', '-o', 'pan', 'pan.c']
 /** Longest path, and 2^n slots of the hash table: enough for every model here. */
-const PAN = ['-m1000000', '-w28']
+const PAN = ['-m10000', '-w26']
 
 /** What SPIN's verifier did. */
 export interface SpinFigure {
