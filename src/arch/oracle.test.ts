@@ -1,4 +1,5 @@
 import { equal, notEqual } from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { test } from 'node:test'
 import { Worker } from 'node:worker_threads'
@@ -15,6 +16,21 @@ test('the kernel knows this thread, and tells two users of an id apart by their 
   equal(exists(tid, 0), true)
   equal(exists(tid, start + 1), false)
   equal(exists(0x3fffff, start), false)
+})
+
+test('nobody is taken for dead because a file descriptor is wanting', t => {
+  if (!existsSync('/proc/thread-self')) return t.diagnostic('no /proc here')
+  const code = `
+    import { openSync } from 'node:fs'
+    import { kernelOracle } from ${JSON.stringify(new URL('./oracle.js', import.meta.url).href)}
+    const { tid, start, exists } = kernelOracle()
+    try { for (;;) openSync('/dev/null') } catch {}
+    process._rawDebug(String(exists(tid, start)))`
+  const script = `ulimit -n 64; exec "$0" --input-type=module -e "$1" 2>&1`
+
+  const said = execFileSync('sh', ['-c', script, process.execPath, code], { encoding: 'utf8' })
+
+  equal(said.trim(), 'true')
 })
 
 test('a portable oracle of one machine is made where it is asked for', () => {

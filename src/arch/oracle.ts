@@ -18,6 +18,8 @@ import { type ThreadOracle, TID_MAX } from '../locking/slots.ts'
 /** Field 22 of /proc/.../stat, counted from the field after the name, which is the third. */
 const START_FIELD = 22 - 3
 const START_MAX = 0x7fffffff
+/** Without a free file descriptor, say, nobody is taken for dead. */
+const UNKNOWN = -1
 
 /** Workers whose parents the portable oracle knows at a time; of more, the rest is not watched. */
 const FAMILY_MAX = 1024
@@ -38,27 +40,28 @@ export interface WatchingOracle extends ThreadOracle {
 export function kernelOracle(): WatchingOracle {
   const tid = Number(readlinkSync('/proc/thread-self').split('/').at(-1))
   const start = startOf(tid)
-  if (start === 0) throw new Error('/proc has no start time of this thread')
+  if (start <= 0) throw new Error('/proc has no start time of this thread')
   return {
     tid,
     start,
     exists: (other, itsStart) => {
       const found = startOf(other)
-      return found !== 0 && (itsStart === 0 || itsStart === found)
+      return found === UNKNOWN || (found !== 0 && (itsStart === 0 || itsStart === found))
     },
     made: () => {},
     ended: () => {},
   }
 }
 
-/** When a thread of this process started, from 1; 0 if there is none. */
+/** When a thread of this process started, from 1; 0 if there is none; UNKNOWN if none can tell. */
 function startOf(tid: number): number {
   try {
     const stat = readFileSync(`/proc/self/task/${tid}/stat`, 'latin1')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     return (Number(fields[START_FIELD]) % START_MAX) + 1
-  } catch {
-    return 0
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    return code === 'ENOENT' || code === 'ESRCH' ? 0 : UNKNOWN
   }
 }
 
