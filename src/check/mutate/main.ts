@@ -23,7 +23,7 @@ const PASSING = 0.95
 /** States of all models that are run for a mutant, and as many again for those of importers. */
 const BUDGET_STATES = 3_000_000
 const LIMIT_MS = 90_000
-const BASELINE_LIMIT_MS = 600_000
+const BASELINE_LIMIT_MS = 300_000
 /** How much larger than the original a mutant's search may be. */
 const GROWTH = 4
 const SLACK_STATES = 50_000
@@ -98,10 +98,9 @@ async function runAll(targets: readonly Target[], argued: readonly Argued[]): Pr
   const jobs = all.filter(({ mutant }) => !isArgued(mutant))
   const copies = Array.from({ length: PROCESSES }, () => new Copy(root))
   try {
-    const baseline = await measure(copies, new Set(jobs.map(({ target }) => target)))
+    const baseline = new Map<string, Promise<readonly Ran[]>>()
     await inParallel(copies, jobs, async (copy, { target, mutant }) => {
-      const tasks = target.checks.map(files => taskOf(files, baseline))
-      const result = resultOf(target, mutant, await runMutant(copy, target, mutant, tasks))
+      const result = resultOf(target, mutant, await runMutant(copy, target, mutant, baseline))
       results.push(result)
       say(`[${results.length}/${all.length}] ${describe(result)}`)
     })
@@ -117,31 +116,31 @@ function resultOf(target: Target, mutant: Mutant, outcome: Outcome): Result {
   return { mutant, place: placeOf(target.file, mutant), outcome }
 }
 
-/** Runs every check unbroken: by file, its models with their sizes, small ones first. */
-async function measure(
-  copies: readonly Copy[],
-  targets: ReadonlySet<Target>,
-): Promise<Map<string, readonly Ran[]>> {
-  const files = [...new Set([...targets].flatMap(({ checks }) => checks.flat()))]
-  const baseline = new Map<string, readonly Ran[]>()
-  await inParallel(copies, files, async (copy, file) => {
-    const left = await copy.run({ files: [file], models: [] }, BASELINE_LIMIT_MS)
-    if (!Array.isArray(left)) throw new Error(`${file}: ${JSON.stringify(left)}`)
-    const ran: readonly Ran[] = left
-    const failed = ran.filter(({ failure }) => failure !== null)
-    for (const { name, failure } of failed) say(`left out, fails unbroken: ${name}: ${failure}`)
-    const proofs = ran.filter(({ failure, tooBig }) => failure === null && !tooBig)
-    baseline.set(
-      file,
-      [...proofs].sort((a, b) => a.ms - b.ms),
-    )
-  })
-  return baseline
+/** By check file, its models with their sizes; measured when they are first needed. */
+type Baseline = Map<string, Promise<readonly Ran[]>>
+
+/** Runs a check unbroken. */
+async function measure(copy: Copy, file: string): Promise<readonly Ran[]> {
+  const left = await copy.run({ files: [file], models: [] }, BASELINE_LIMIT_MS)
+  if (left === 'late' || 'died' in left) {
+    say(`left out, does not end unbroken: ${file}: ${JSON.stringify(left)}`)
+    return []
+  }
+  for (const { name, failure } of left) {
+    if (failure !== null) say(`left out, fails unbroken: ${name}: ${failure}`)
+  }
+  return left.filter(({ failure, tooBig }) => failure === null && !tooBig)
 }
 
 /** The models of some files that fit the budget. */
-function taskOf(files: readonly string[], baseline: ReadonlyMap<string, readonly Ran[]>): Task {
-  const all = files.flatMap(file => baseline.get(file) ?? []).sort((a, b) => a.states - b.states)
+async function taskOf(copy: Copy, files: readonly string[], baseline: Baseline): Promise<Task> {
+  const all: Ran[] = []
+  for (const file of files) {
+    const measured = baseline.get(file) ?? measure(copy, file)
+    baseline.set(file, measured)
+    all.push(...(await measured))
+  }
+  all.sort((a, b) => a.states - b.states)
   let spent = 0
   const models = all
     .filter(({ states }) => (spent += states) <= BUDGET_STATES)
@@ -151,28 +150,29 @@ function taskOf(files: readonly string[], baseline: ReadonlyMap<string, readonly
 
 async function runMutant(
   copy: Copy,
-  { file, text }: Target,
+  { file, text, checks }: Target,
   mutant: Mutant,
-  tasks: readonly Task[],
+  baseline: Baseline,
 ): Promise<Outcome> {
-  copy.write(file, mutant.text)
   const doubts: string[] = []
-  try {
-    for (const task of tasks.filter(({ models }) => models.length > 0)) {
-      const left = await copy.run(task, LIMIT_MS)
-      if (left === 'late') doubts.push(`no end after ${LIMIT_MS / 1000} s`)
-      else if ('died' in left) return { killed: true, by: left.died, steps: 0 }
-      else {
-        const noticed = left.find(({ failure }) => failure !== null)
-        const large = left.filter(({ tooBig }) => tooBig).map(({ name }) => name)
-        if (large.length > 0) doubts.push(`grows: ${large.join(', ')}`)
-        if (noticed === undefined) continue
-        const { name, failure, steps } = noticed
-        return { killed: true, by: `${name}: ${failure}`, steps }
-      }
-    }
-  } finally {
+  for (const files of checks) {
+    const task = await taskOf(copy, files, baseline)
+    if (task.models.length === 0) continue
+    copy.write(file, mutant.text)
+    const left = await copy.run(task, LIMIT_MS)
     copy.write(file, text)
+    if (left === 'late') {
+      doubts.push(`no end after ${LIMIT_MS / 1000} s`)
+      continue
+    }
+    if ('died' in left) return { killed: true, by: left.died, steps: 0 }
+    const noticed = left.find(({ failure }) => failure !== null)
+    if (noticed !== undefined) {
+      const { name, failure, steps } = noticed
+      return { killed: true, by: `${name}: ${failure}`, steps }
+    }
+    const large = left.filter(({ tooBig }) => tooBig).map(({ name }) => name)
+    if (large.length > 0) doubts.push(`grows: ${large.join(', ')}`)
   }
   return { killed: false, by: doubts.join('; '), steps: 0 }
 }

@@ -8,7 +8,7 @@ import { loadChecks } from '../load.ts'
 import type { Checkable } from '../model.ts'
 
 /** Models with more states are not run for every mutant. */
-const LARGEST = 1_500_000
+const LARGEST = 800_000
 
 /** What to run: these models of these files; all of their models that are to be proved if none. */
 export interface Task {
