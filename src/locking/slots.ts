@@ -24,8 +24,8 @@
  * Claim and identification are one word (A1), so a thread that dies between any two steps leaves
  * a slot that says who had it; START is 0 before A2, and then the id alone identifies.
  *
- * All steps of a reaper are compare-exchanges from what it saw, and it looks at CLAIM and START
- * twice, so that what it saw is of one owner. So two may reap at once, each may die and be followed
+ * All steps of a reaper are compare-exchanges from what it saw, and it looks at CLAIM twice, so
+ * that what it saw between is of one owner. So two may reap at once, each may die and be followed
  * by the next, and R2, R4 may run twice: they name the dead by generation, and cannot touch the
  * slot's next owner, even if the kernel gave that the same id. R6 comes last: nobody attaches
  * before the slot is whole. (A generation comes back after 2^19 attaches of one slot, the bits of
@@ -235,9 +235,8 @@ export class Slots {
     if (claim === 0) return false
     const start = load(this.words, this.at(index, START))
     const state = load(this.words, this.at(index, STATE))
-    const sameStart = load(this.words, this.at(index, START))
-    const sameClaim = load(this.words, this.at(index, CLAIM))
-    if (sameStart !== start || sameClaim !== claim) return false // not all of one owner
+    const same = load(this.words, this.at(index, CLAIM))
+    if (same !== claim) return false // what was seen between is not of one owner
     if (oracle.exists(claim & TID_MAX, start)) return false
     const generation = state >>> 2
     if ((state & STATUS_MASK) === Status.Free) {
