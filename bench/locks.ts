@@ -61,7 +61,7 @@ export async function measureLocks(nrRounds: number): Promise<LockFigure[]> {
 }
 
 /** The middle one of `values`. */
-export function median(values: readonly number[]): number {
+function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1]!
 }
 

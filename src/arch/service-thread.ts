@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { installBarrier, load, wait } from '#atomics'
 import { HotplugLocks } from '../locking/hotplug-locks.ts'
-import { Slots, type ThreadOracle } from '../locking/slots.ts'
+import { DOORBELL, Slots, type ThreadOracle } from '../locking/slots.ts'
 import { BarrierRequests } from './barrier.ts'
 import { type Control, SERVICE_SLOT } from './control.ts'
 import { membarrier } from './linux.ts'
@@ -13,7 +13,6 @@ import { openOracle } from './oracle.ts'
 import type { Arch, ServiceData, ServiceReport } from './service.ts'
 
 const POLL_MS = 50
-const DOORBELL = 0
 
 /** What the service thread works with. */
 interface Tools {

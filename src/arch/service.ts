@@ -8,10 +8,10 @@
  */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
-import { notify, store } from '#atomics'
+import { store } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import type { GuardForm } from '../locking/guard.ts'
-import type { ThreadOracle } from '../locking/slots.ts'
+import { Slots, type ThreadOracle } from '../locking/slots.ts'
 import type { Control } from './control.ts'
 
 const STARTS_MAX = 3
@@ -32,7 +32,7 @@ export interface ServiceReport {
   readonly form: GuardForm
   /** Why the guard is not asymmetric. */
   readonly reason: string | undefined
-  /** Its kernel thread id and start time; 0 where there is no such thing. */
+  /** Its thread id and start time, by its oracle; 0 while it is being replaced. */
   readonly tid: number
   readonly start: number
 }
@@ -50,7 +50,7 @@ export function archFrom(option: string | undefined): Arch {
 
 /** A running service thread, and its successors. For the main thread. */
 export class Service {
-  /** What the first one reported. */
+  /** What the one that runs has reported; `tid` is 0 while its successor starts. */
   report: ServiceReport
   private readonly data: ServiceData
   private readonly oracle: ThreadOracle
@@ -92,7 +92,7 @@ export class Service {
     const ended = once(this.worker, 'exit')
     this.worker.ref()
     store(this.data.control.stop, 0, 1)
-    notify(this.data.control.slots, 0)
+    new Slots(this.data.control.slots).ring()
     await ended
   }
 

@@ -44,7 +44,7 @@ export function run(model: Description, options: RunOptions): Ran {
 }
 
 /** Learns the automata of a model's threads, as far as their first operations. */
-export function learnModel(model: Description, identity: 'frames' | 'history'): Automaton {
+function learnModel(model: Description, identity: 'frames' | 'history'): Automaton {
   const { layout, threads } = model
   return learn({
     nrWords: layout.nrWords,

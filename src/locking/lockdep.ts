@@ -42,7 +42,7 @@ import type { Slot } from './slots.ts'
 import { requireWords } from './words.ts'
 
 /** Classes that one machine can have. */
-export const LOCKDEP_CLASSES_MAX = 128
+const LOCKDEP_CLASSES_MAX = 128
 const TEXT_WORDS = 1 << 18
 
 /** Whether lockdep is asked for: by the option, or else by `HOTPLUG_LOCKDEP=1`. */

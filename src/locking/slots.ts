@@ -54,7 +54,8 @@ const SLOT_MASK = (1 << SLOT_BITS) - 1
 const GENERATION_MASK = (1 << 19) - 1
 const STATUS_MASK = 3
 
-const DOORBELL = 0
+/** Rung when the service thread has something to do; it sleeps on this word of the slots. */
+export const DOORBELL = 0
 const STATE = 0
 const CLAIM = 1
 const START = 2

@@ -131,17 +131,6 @@ export function writeOnce(data: RwsemData): boolean {
   rwsem.upWrite()
   return ownerDied
 }
-
-/** Goes in as a reader, as a writer, and as a reader; returns its number in the order of COUNT. */
-export function writeInTurn(data: RwsemData): number {
-  const { rwsem } = open(data)
-  Atomics.add(data.words, STAGE, 1)
-  rwsem.downWrite()
-  const turn = Atomics.add(data.words, COUNT, 1)
-  rwsem.upWrite()
-  return turn
-}
-
 function refuseButTimeout(error: unknown): null {
   if ((error as { code?: string }).code === 'ETIMEDOUT') return null
   throw error

@@ -9,13 +9,12 @@ import { isTest, type Rule, type Tree } from './tree.ts'
 const LAYERS: Readonly<Record<string, readonly string[]>> = {
   lib: [],
   atomics: ['lib'],
-  trace: ['lib', 'atomics'],
-  locking: ['lib', 'atomics', 'trace'],
-  arch: ['lib', 'atomics', 'trace', 'locking'],
+  locking: ['lib', 'atomics'],
+  arch: ['lib', 'atomics', 'locking'],
   check: ['lib'],
 }
 const FACES: Readonly<Record<string, readonly string[]>> = {
-  'src/locking.ts': ['lib', 'atomics', 'trace', 'locking', 'arch'],
+  'src/locking.ts': ['lib', 'atomics', 'locking', 'arch'],
   'src/check.ts': ['lib', 'check'],
 }
 

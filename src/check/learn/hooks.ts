@@ -38,7 +38,7 @@ export function loadSync<C, L extends Loaded>(
  * Whether a module is a body's: the user's own and hotplug's, but neither other packages nor the
  * checker, save for models and tests that lie in its folder.
  */
-export function isTransformed(url: string): boolean {
+function isTransformed(url: string): boolean {
   if (!url.startsWith('file:')) return false
   if (url.startsWith(CHECK_FOLDER)) return /\.(test|check)\.js$|\/fixtures\//.test(url)
   const own = url.startsWith(PACKAGE) ? url.slice(PACKAGE.length) : url

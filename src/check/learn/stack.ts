@@ -19,7 +19,7 @@ const CHECK_FOLDER = new URL('../', import.meta.url).href
 const NOT_MACHINERY = /\.(test|check)\.js$|\/fixtures\//
 
 /** Whether a script belongs to the checker: its frames are not the body's. */
-export function isMachinery(script: string | null | undefined): boolean {
+function isMachinery(script: string | null | undefined): boolean {
   return script?.startsWith(CHECK_FOLDER) === true && !NOT_MACHINERY.test(script)
 }
 

@@ -1,7 +1,7 @@
 /*
  * Runs models one after another until one fails. A process of its own for each mutant.
  *
- *     node one.js '{"files": [...], "models": [{"name": ..., "maxStates": ...}], "all": false}'
+ *     node one.js '{"files": [...], "models": [{"name": ..., "maxStates": ...}]}'
  */
 import { CheckFailure } from '../failure.ts'
 import { loadChecks } from '../load.ts'

@@ -104,7 +104,7 @@ export function repacker(from: Layout, to: Layout) {
 }
 
 /** Bits that number `count` things. */
-export function bitsFor(count: number): number {
+function bitsFor(count: number): number {
   return count <= 1 ? 0 : INT_BITS - Math.clz32(count - 1)
 }
 

@@ -13,6 +13,7 @@
  * learned: only then no store was made early that a load decides about.
  */
 import { Kind, type Program, type SearchResult, type SearchSpec, type Step } from '../program.ts'
+import { THREADS_MAX } from '../schedule.ts'
 import { Automata } from './automata.ts'
 import { type Exploration, explore } from './explore.ts'
 import { messageOf } from './failure.ts'
@@ -63,8 +64,6 @@ function searchProgram(program: Program, spec: SearchSpec): SearchResult {
     if (final) return resultOf(found, places)
   }
 }
-
-const THREADS_MAX = 31
 
 /** @param symmetric Whether groups of threads are made use of. */
 function placesOf(

@@ -6,7 +6,7 @@
  */
 
 /** Values that one word may take. Beyond, a word that only grows would never be done. */
-export const VALUES_MAX = 1 << 16
+const VALUES_MAX = 1 << 16
 
 /** A word took more than `VALUES_MAX` values. */
 export class ValuesOverflow extends Error {
