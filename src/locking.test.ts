@@ -295,3 +295,37 @@ test('a detached thread is refused, and a machine is shut down once', async () =
   throws(() => locks.tryMemHotplugBegin(), { code: 'EINVAL' })
   await rejects(locks.memHotplugBeginAsync(), { code: 'EINVAL' })
 })
+
+test('a hint that names no thread is refused, and nothing has changed', async t => {
+  const locks = await boot(t)
+
+  for (const token of [0, -1, 0.5, Number.NaN, 999]) {
+    throws(() => locks.closed(token), { code: 'EINVAL' })
+  }
+
+  equal(locks.lockDeviceHotplug(), false)
+  locks.unlockDeviceHotplug()
+})
+
+test('a thread that asks for a barrier when the machine is shut down is told', async () => {
+  const locks = await Locks.boot({ threads: 2 })
+  const thread = Locks.attach(locks.handle)
+  await locks.shutdown()
+
+  if (locks.capabilities.asymmetricFence) throws(() => barrierAll(), { code: 'ENODEV' })
+  thread.detach()
+})
+
+test('a reference that another thread has put does not keep a detached slot', async t => {
+  const locks = await boot(t, { threads: 2 })
+  const words = sharedWords(PercpuRef.words(3))
+
+  for (let i = 0; i < 4; i++) {
+    const thread = Locks.attach(locks.handle)
+    new PercpuRef(thread.slot, words, 0).tryGet()
+    new PercpuRef(locks.slot, words, 0).put(thread.slot.token)
+    thread.detach()
+  }
+
+  Locks.attach(locks.handle).detach()
+})

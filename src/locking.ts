@@ -3,7 +3,7 @@
  * use on anybody's own SharedArrayBuffer.
  */
 import { isMainThread } from 'node:worker_threads'
-import { installBarrier } from '#atomics'
+import { installBarrier, load } from '#atomics'
 import { BarrierRequests } from './arch/barrier.ts'
 import { type Control, makeControl, SERVICE_SLOT } from './arch/control.ts'
 import { openOracle, type WatchingOracle, watchWorkers } from './arch/oracle.ts'
@@ -116,8 +116,14 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
   /**
    * A hint: the thread whose `slot.token` this was runs no more JavaScript (its port has closed, it
    * has ended). What it held is released now; otherwise that happens some 50 ms later.
+   *
+   * @throws {HotplugError} `EINVAL`: no thread of this machine can have had that token.
    */
   closed(token: number): void {
+    const isToken = Number.isInteger(token) && token > 0
+    if (!isToken || slotOfToken(token) < 0 || slotOfToken(token) >= this.slot.slots.nrSlots) {
+      throw new HotplugError('EINVAL', 'closed', `${token} is no thread's token`)
+    }
     this.slot.slots.close(slotOfToken(token), generationOfToken(token))
   }
 
@@ -145,8 +151,11 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
 
   private openBarrier(): Disposable {
     const requests = new BarrierRequests(this.handle.control.barrier, 0)
-    const revive = (): void => this.service?.revive()
-    return openBarrier(() => requests.request(this.slot.slots, revive))
+    const look = (): void => {
+      if (load(this.handle.control.stop, 0) === 0) this.service?.revive()
+      else throw new HotplugError('ENODEV', 'wait for a barrier', 'the machine is shut down')
+    }
+    return openBarrier(() => requests.request(this.slot.slots, look))
   }
 }
 

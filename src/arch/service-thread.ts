@@ -53,8 +53,9 @@ function serve(control: Control, { slots, oracle, barrier }: Tools): void {
   let reapedAt = 0
   for (;;) {
     const bell = load(control.slots, DOORBELL)
-    if (load(control.stop, 0) !== 0) return
+    const isLast = load(control.stop, 0) !== 0
     if (barrier !== null) requests.serve(barrier)
+    if (isLast) return
     const now = performance.now()
     if (now - reapedAt >= POLL_MS) {
       for (let i = 0; i < slots.nrSlots; i++) slots.reap(i, oracle)

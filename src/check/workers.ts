@@ -173,12 +173,19 @@ class Crew {
   private async wake(step: number, thread: number, woke: number): Promise<void> {
     const status = this.control.status(thread)
     this.control.set(this.control.woken(thread), 1 + woke)
-    Atomics.notify(this.words, this.turns[step]!.word)
-    await this.change(status, Status.Asleep, `waking of ${this.model.threads[thread]!.name}`)
+    const { word } = this.turns[step] as Turn
+    const again = setInterval(() => Atomics.notify(this.words, word), POLL_MS) // it may not sleep yet
+    try {
+      Atomics.notify(this.words, word)
+      await this.change(status, Status.Asleep, `waking of ${this.model.threads[thread]!.name}`)
+    } finally {
+      clearInterval(again)
+    }
   }
 
   /** Waits until a control word is not `value` any more. */
   private async change(index: number, value: number, what: string): Promise<void> {
+    using _alive = keepAlive() // a waitAsync alone does not
     const deadline = performance.now() + WATCHDOG_MS
     while (Atomics.load(this.control.words, index) === value) {
       if (this.trouble !== null) this.refuse(this.trouble)
@@ -201,4 +208,10 @@ class Crew {
   private refuse(trouble: string): never {
     throw new HotplugError('EINVAL', this.operation, trouble)
   }
+}
+
+/** Keeps the event loop from running dry. */
+function keepAlive(): Disposable {
+  const timer = setInterval(() => {}, 0x7fffffff)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
 }

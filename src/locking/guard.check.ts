@@ -62,6 +62,20 @@ function reader(rounds: number) {
   }
 }
 
+/** Makes its guard a second time while it is inside, in the form that was chosen. */
+function readerWithTwo(form: GuardForm) {
+  return (face: Face): void => {
+    const guard = new Guard(slotOf(face.s, face.id), face.g, 0)
+    guard.enter()
+    const box = loadPlain(face.d, PUBLISHED)
+    const again = new Guard(slotOf(face.s, face.id), face.g, 0)
+    assert(again.isInside() && again.form === form, 'the second guard is another')
+    const value = loadPlain(face.d, BOXES + box)
+    guard.leave()
+    assert(value !== POISON, 'a reader read what was reused')
+  }
+}
+
 /** Publishes box `box` in place of another, waits, and reuses that. */
 function waiter(Form: typeof Guard, box: number) {
   return (face: Face): void => {
@@ -152,6 +166,11 @@ const PORTABLE = { form: 'portable', memory: 'arm' } as const
 const good = [TSO, ARM, PORTABLE].flatMap(setting => [
   guarded('one reader', [READER, WAITER], setting),
   guarded('a reader comes back', [{ name: 'reader', body: reader(2) }, WAITER], setting),
+  guarded(
+    'made again inside',
+    [{ name: 'reader', body: readerWithTwo(setting.form) }, WAITER],
+    setting,
+  ),
   guarded('two readers', [{ ...READER, count: 2 }, WAITER], setting),
   guarded('two readers, two waiters', TWO_AND_TWO, setting),
   guarded('in the slot of one that died inside', [READER, WAITER], {

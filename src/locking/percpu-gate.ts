@@ -240,6 +240,11 @@ export class Gate {
     return this.slot.token === 0
   }
 
+  /** @throws {HotplugError} `EINVAL`: the slot was detached while somebody waited by it. */
+  assertAttached(): void {
+    this.slot.assertAttached('wait for a percpu rwsem')
+  }
+
   /** Counts a death in each place, and wakes whoever sleeps there. */
   recover(token: number): void {
     this.queue.recover(token)
@@ -348,6 +353,7 @@ export class Reading implements Acquisition {
   }
 
   step(): boolean {
+    this.gate.assertAttached()
     if (this.value !== 0) this.value = load(this.words, this.index)
     else if (this.getIn()) return true
     while ((this.value & KIND) !== 0) {
@@ -394,6 +400,7 @@ export class Writing implements Acquisition {
   }
 
   step(): boolean {
+    this.gate.assertAttached()
     if (!this.hasGate) {
       if (!this.getGate()) return false
       this.hasGate = true

@@ -75,6 +75,7 @@ export class PercpuRef implements Recoverable {
     this.index = index
     this.name = name
     this.counts = new PercpuCount(slot, words, index + CACHE_LINE_WORDS, 'freed')
+    slot.pins.push(this.counts)
   }
 
   /**
@@ -87,10 +88,7 @@ export class PercpuRef implements Recoverable {
     if (this.slot.token === 0) this.slot.assertAttached(`get ${this.name}`)
     this.counts.increment() // G1
     const state = load(this.words, this.index + STATE) // G2
-    if ((state & KILLED) === 0) {
-      this.slot.nrPinned++
-      return true
-    }
+    if ((state & KILLED) === 0) return true
     this.counts.decrement() // G3
     this.wake()
     return false
@@ -117,7 +115,6 @@ export class PercpuRef implements Recoverable {
       const reason = `slot ${slotOfToken(owner)} has no reference`
       throw new HotplugError('EPERM', operation, reason)
     }
-    if (isMine) this.slot.nrPinned--
     const state = load(this.words, this.index + STATE) // P2
     if ((state & KILLED) !== 0) this.wake()
   }

@@ -10,6 +10,7 @@ import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
 import type { Declare } from '../check/layout.ts'
 import { model } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
+import { HotplugError } from '../lib/errors.ts'
 import type { Acquisition } from './acquire.ts'
 import { PercpuRwsem } from './percpu-rwsem.ts'
 import { CACHE_LINE_WORDS, Slots } from './slots.ts'
@@ -121,6 +122,20 @@ function nestingReader(face: Face): void {
   sem.downRead()
   const held = sem.tryDownRead()
   held?.release()
+  inside(face, 'R')
+  sem.upRead()
+}
+
+/** As `nestingReader`, but does not look first: it is refused if a writer waits. */
+function blindlyNestingReader(face: Face): void {
+  const sem = open(face)
+  sem.downRead()
+  try {
+    sem.downRead()
+    sem.upRead()
+  } catch (error) {
+    assert(error instanceof HotplugError && error.code === 'EDEADLK', 'refused for another reason')
+  }
   inside(face, 'R')
   sem.upRead()
 }
@@ -322,6 +337,10 @@ export const models = [
     reaper: { name: 'reaper', daemon: true, body: reaperThatTries('tryDownWrite') },
   }),
   sem('percpu rwsem, a reader comes again', [{ name: 'nesting', body: nestingReader }, WRITER]),
+  sem('percpu rwsem, a reader comes again blindly', [
+    { name: 'nesting', body: blindlyNestingReader },
+    WRITER,
+  ]),
   sem('percpu rwsem, two operations of one thread', [
     { name: 'event loop', body: twoOperations },
     { ...WRITER, count: 2 },

@@ -152,3 +152,18 @@ test('an operation that waits to write lets other operations of its thread leave
 
   ;(await next).release()
 })
+
+test('operations that wait while their slot is detached are refused, and get nothing', async () => {
+  const { sems } = threads(2)
+  const [mine, other] = sems as [PercpuRwsem, PercpuRwsem]
+
+  other.downWrite()
+  const waiting = [mine.downReadAsync(), mine.downWriteAsync()]
+  mine.slot.detach()
+  other.upWrite()
+  for (const attempt of waiting) await rejects(attempt, { code: 'EINVAL' })
+
+  const held = other.tryDownWrite()
+  ok(held)
+  held.release()
+})

@@ -138,7 +138,7 @@ test('a thread that is between its claim and its start is not taken for its pred
 test('a slot whose thread has pins stays taken after it detaches', () => {
   const slots = table(1)
   const slot = slots.attach(testOracle(1))
-  slot.nrPinned = 1
+  slot.pins.push({ mine: () => 1 })
   const { token } = slot
 
   slot.detach()

@@ -101,6 +101,12 @@ export function generationOfToken(token: number): number {
   return token >>> SLOT_BITS
 }
 
+/** References to one thing that a thread holds. */
+export interface Pins {
+  /** How many the calling thread's slot holds. */
+  mine(): number
+}
+
 /** A thread's own slot. Locks are made with it; it is not to be used by another thread. */
 export class Slot {
   readonly slots: Slots
@@ -109,7 +115,7 @@ export class Slot {
   /** How lock words name this thread; 0 once detached. */
   token: number
   /** What this thread's asynchronous I/O may be using: while there is any, the slot stays taken. */
-  nrPinned = 0
+  readonly pins: Pins[] = []
 
   constructor(slots: Slots, index: number, generation: number) {
     this.slots = slots
@@ -133,9 +139,10 @@ export class Slot {
    */
   detach(): void {
     this.assertAttached('detach')
+    const isPinned = this.pins.some(pins => pins.mine() > 0)
     this.token = 0
     this.slots.close(this.index, this.generation)
-    if (this.nrPinned === 0) this.slots.free(this.index, this.generation)
+    if (!isPinned) this.slots.free(this.index, this.generation)
   }
 }
 
