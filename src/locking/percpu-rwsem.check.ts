@@ -13,12 +13,16 @@ import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import type { Acquisition } from './acquire.ts'
 import { PercpuRwsem } from './percpu-rwsem.ts'
-import { CACHE_LINE_WORDS, Slots } from './slots.ts'
+import { CACHE_LINE_WORDS, Slots, tokenOf } from './slots.ts'
 
 const HALF = 0
 const LOOK = 1
 const STAGE = 2
 const TURNS = 3
+
+const SICK = 1
+const SHUT_BY_THE_DEAD = tokenOf(0, 5) << 2
+const SHUT_BY_THE_FIRST = tokenOf(0, 0) << 2
 
 const HELD = 1
 const IN_LINE = 2
@@ -158,6 +162,21 @@ function twoOperations(face: Face): void {
   two.release()
 }
 
+/** As `twoOperations`, but the other gives up if it has to wait. */
+function twoOperationsOneHasty(face: Face): void {
+  const sem = open(face)
+  const first = sem.reading()
+  if (!first.step()) {
+    first.cancel()
+    return
+  }
+  const one = sem.heldRead()
+  const second = sem.reading()
+  if (isHasty(second)) sem.heldRead().release()
+  inside(face, 'R')
+  one.release()
+}
+
 function finish(acquisition: Acquisition): void {
   do wait(acquisition.words, acquisition.index, acquisition.value)
   while (!acquisition.step())
@@ -262,12 +281,12 @@ const REAPER: Thread = { name: 'reaper', daemon: true, body: reap }
 interface Setting {
   readonly deaths?: number
   readonly reaper?: Thread
-  /** The last writer died inside before all this. */
-  readonly isSick?: boolean
+  /** What the gate reads at first. */
+  readonly gate?: number
 }
 
 function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
-  const { deaths = 0, reaper = REAPER, isSick = false } = setting
+  const { deaths = 0, reaper = REAPER, gate = 0 } = setting
   const all = deaths === 0 ? threads : [...threads, reaper]
   const nrSlots = all.reduce((sum, { count = 1 }) => sum + count, reaper === REAPER ? -deaths : 0)
   return model({
@@ -276,13 +295,16 @@ function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
       s: t.int32(Slots.words(nrSlots), { init: aliveThreads }),
       m: t.int32(placeNames(nrSlots), {
         length: PercpuRwsem.words(nrSlots),
-        init: words => openEarly(words, isSick),
+        init: words => openEarly(words, gate),
       }),
       d: t.int32({ HALF: 0, LOOK: 1, STAGE: 2, TURNS: 3 }),
     }),
     threads: all,
     never: s => s.in('W') > 1 || (s.in('W') > 0 && s.in('R') > 0),
-    atEnd: s => deaths > 0 || isAtRest(s.m, nrSlots),
+    atEnd: s => {
+      const owner = (s.m.GATE >>> 2) - 1
+      return deaths === 0 ? isAtRest(s.m, nrSlots) : owner < 0 || s.dead(owner)
+    },
     deaths,
   })
 }
@@ -303,8 +325,8 @@ function placeNames(nrSlots: number): { readonly GATE: 0; readonly QUEUE: 16 } {
 }
 
 /** Every thread has made its semaphore once before. */
-function openEarly(words: Words, isSick: boolean): void {
-  words[0] = isSick ? 1 : 0
+function openEarly(words: Words, gate: number): void {
+  words[0] = gate
   const nrSlots = words.length / CACHE_LINE_WORDS - 2
   const s = new Int32Array(new SharedArrayBuffer(4 * Slots.words(nrSlots)))
   aliveThreads(s)
@@ -321,13 +343,17 @@ function inTurn(one: 'read' | 'write', two: 'read' | 'write'): Thread[] {
     { name: 'holder', body: holder },
   ]
 }
+const HASTY_WRITER = { name: 'hasty writer', body: impatientWriter(isHasty) }
 const ALONE = [{ name: 'victim', body: writer }]
 
 export const models = [
   sem('percpu rwsem, 1+1', [READER, WRITER]),
   sem('percpu rwsem, 0+2', [{ ...WRITER, count: 2 }]),
   sem('percpu rwsem, 1+1, one dies', [READER, WRITER], { deaths: 1 }),
-  sem('percpu rwsem, after a death, 0+2', [{ ...WRITER, count: 2 }], { isSick: true }),
+  sem('percpu rwsem, after a death, 0+2', [{ ...WRITER, count: 2 }], { gate: SICK }),
+  sem('percpu rwsem, shut by the dead, 1+1', [READER, WRITER], { gate: SHUT_BY_THE_DEAD }),
+  sem('percpu rwsem, shut by the dead, 0+2', [{ ...WRITER, count: 2 }], { gate: SHUT_BY_THE_DEAD }),
+  sem('percpu rwsem, handed on by the dead', [WRITER, READER], { gate: SHUT_BY_THE_FIRST }),
   sem('percpu rwsem, a dead writer, and who tries to read', ALONE, {
     deaths: 1,
     reaper: { name: 'reaper', daemon: true, body: reaperThatTries('tryDownRead') },
@@ -345,9 +371,14 @@ export const models = [
     { name: 'event loop', body: twoOperations },
     { ...WRITER, count: 2 },
   ]),
+  sem('percpu rwsem, of two operations of one thread one gives up', [
+    { name: 'event loop', body: twoOperationsOneHasty },
+    WRITER,
+  ]),
   sem('percpu rwsem, a writer first', inTurn('write', 'write')),
   sem('percpu rwsem, a writer before a reader', inTurn('write', 'read')),
   sem('percpu rwsem, a reader before a writer', inTurn('read', 'write')),
+  sem('percpu rwsem, a hasty writer, one dies', [HASTY_WRITER, WRITER], { deaths: 1 }),
   sem('percpu rwsem', [
     { ...READER, count: 2 },
     { ...WRITER, count: 2 },
@@ -380,12 +411,8 @@ export const models = [
   ]),
   sem('percpu rwsem, two give up at once', [
     { name: 'hasty reader', body: impatientReader(isHasty) },
-    { name: 'hasty writer', body: impatientWriter(isHasty) },
+    HASTY_WRITER,
     WRITER,
   ]),
-  sem(
-    'percpu rwsem, one gives up and one dies',
-    [{ name: 'hasty writer', body: impatientWriter(isHasty) }, READER, WRITER],
-    { deaths: 1 },
-  ),
+  sem('percpu rwsem, one gives up and one dies', [HASTY_WRITER, READER, WRITER], { deaths: 1 }),
 ]
