@@ -174,7 +174,8 @@ class Crew {
     const status = this.control.status(thread)
     this.control.set(this.control.woken(thread), 1 + woke)
     const { word } = this.turns[step] as Turn
-    const again = setInterval(() => Atomics.notify(this.words, word), POLL_MS) // it may not sleep yet
+    // It may not sleep yet.
+    const again = setInterval(() => Atomics.notify(this.words, word), POLL_MS)
     try {
       Atomics.notify(this.words, word)
       await this.change(status, Status.Asleep, `waking of ${this.model.threads[thread]!.name}`)
