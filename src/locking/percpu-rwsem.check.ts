@@ -207,6 +207,20 @@ function first(how: 'read' | 'write') {
   }
 }
 
+/** As `first`, once it has given up twice. */
+function firstAtLast(how: 'read' | 'write') {
+  return (face: Face): void => {
+    const sem = open(face)
+    until(face.d, HELD)
+    for (let i = 0; i < 2; i++) {
+      const acquisition = begin(sem, how)
+      const isIn = isHasty(acquisition)
+      assert(!isIn, 'the first did not have to wait')
+    }
+    first(how)(face)
+  }
+}
+
 /** Comes once the first stands in line. */
 function second(how: 'read' | 'write') {
   return (face: Face): void => {
@@ -378,6 +392,12 @@ export const models = [
   sem('percpu rwsem, a writer first', inTurn('write', 'write')),
   sem('percpu rwsem, a writer before a reader', inTurn('write', 'read')),
   sem('percpu rwsem, a reader before a writer', inTurn('read', 'write')),
+  sem('percpu rwsem, tickets of those who gave up', [
+    { name: 'second', body: second('write') },
+    { name: 'first', body: firstAtLast('write') },
+    { name: 'holder', body: holder },
+    WRITER,
+  ]),
   sem('percpu rwsem, a hasty writer, one dies', [HASTY_WRITER, WRITER], { deaths: 1 }),
   sem('percpu rwsem', [
     { ...READER, count: 2 },
