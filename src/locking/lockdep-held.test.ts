@@ -36,6 +36,20 @@ test('an operation keeps its own while it waits, a thread that blocks keeps all'
   deepEqual(held.keptBy(null), [mine, ones, others])
 })
 
+test('what an operation is in line for counts for a thread that blocks, but is not held', () => {
+  const held = new HeldLocks()
+  const [first, second] = [taking(tracked('first')), taking(tracked('second'))]
+
+  held.queue(first)
+  held.queue(second)
+  held.unqueue(first)
+
+  deepEqual(held.inLine(null), [second])
+  deepEqual(held.inLine({}), [])
+  deepEqual(held.keptBy(null), [])
+  equal(held.find(second.lock, null), undefined)
+})
+
 test('what is released is kept no more, in whatever order', () => {
   const held = new HeldLocks()
   const lock = tracked('a')

@@ -6,6 +6,10 @@
  * of what blocking forms took, and one for each operation that holds something, of what its async
  * and `try` forms took; who waits decides which of them count (`keptBy`).
  *
+ * What an operation only stands in line for may be handed to it at any time, and a thread that
+ * blocks then keeps it as well: nobody is there to let go of it. So that counts too for a thread
+ * that blocks (`inLine`), though nothing is held yet.
+ *
  * All of it is the thread's own memory, and dies with it.
  */
 import { Mode } from './lockdep-graph.ts'
@@ -56,12 +60,28 @@ export interface Taking {
 export class HeldLocks {
   private readonly thread: Taking[] = []
   private readonly operations = new Map<object, Taking[]>()
+  private readonly queued: Taking[] = []
 
   /** What stays held while `operation` waits, or, if null, while the thread blocks. */
   keptBy(operation: object | null): readonly Taking[] {
     if (operation !== null) return this.operations.get(operation) ?? []
     if (this.operations.size === 0) return this.thread
     return [this.thread, ...this.operations.values()].flat()
+  }
+
+  /** What may be handed to the thread while `operation` waits, or, if null, while it blocks. */
+  inLine(operation: object | null): readonly Taking[] {
+    return operation === null ? this.queued : []
+  }
+
+  /** An operation stands in line for it. */
+  queue(asked: Taking): void {
+    this.queued.push(asked)
+  }
+
+  /** It was granted, or the operation gave up. */
+  unqueue(asked: Taking): void {
+    take(this.queued, asked)
   }
 
   /** @param operation Whose it is; null: the thread's. */

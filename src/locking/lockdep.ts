@@ -12,6 +12,9 @@
  * takes; what it took is held like any other. That is also how a cycle is broken: try, and when it
  * fails let go of everything and start over.
  *
+ * A thread that blocks is ordered also after what its own operations only stand in line for: that
+ * may be handed to it meanwhile, and would stay with it. Of one lock, the lock itself refuses that.
+ *
  * Waiting for anything else, the end of a grace period, a completion, the last user of an object,
  * is a `LockdepMap`: those who will be waited for are inside it while they are at work, and the
  * waiter takes it for a moment. Who waits holding what they need has closed a cycle.
@@ -122,12 +125,25 @@ export class Lockdep {
     const kept = this.held.keptBy(operation)
     if (kept.some(held => isFree(held, asked))) return
     for (const held of kept) this.requireOrder(held, asked)
+    for (const queued of this.held.inLine(operation)) {
+      if (!isSame(queued.lock, asked.lock)) this.requireOrder(queued, asked)
+    }
   }
 
   /** Call when acquired. */
   acquired(asked: Taking, operation: object | null): Taking {
     this.held.add(operation, asked)
     return asked
+  }
+
+  /** Call before an operation waits, after `willWait`: from now on it may be granted. */
+  queued(asked: Taking): void {
+    this.held.queue(asked)
+  }
+
+  /** Call when that has ended, granted or not. */
+  unqueued(asked: Taking): void {
+    this.held.unqueue(asked)
   }
 
   /**

@@ -9,6 +9,7 @@ import { Guard } from './guard.ts'
 import { Lockdep } from './lockdep.ts'
 import { Mutex } from './mutex.ts'
 import { PercpuRef } from './percpu-ref.ts'
+import { PercpuRwsem } from './percpu-rwsem.ts'
 import { type Slot, Slots } from './slots.ts'
 import { assertHeld, nest, withLockdep } from './with-lockdep.ts'
 
@@ -252,6 +253,61 @@ test('one operation that takes two locks against the order is refused', async ()
   await rejects(b.lockAsync({ operation }), { code: 'EDEADLK' })
 })
 
+test('a thread that blocks while an operation of it is in line for a lock has ordered the two', async () => {
+  const { a, slot, words, lockdep } = machine()
+  const gate = sharedWords(PercpuRwsem.words(2))
+  const sem = withLockdep(new PercpuRwsem(slot, gate, 0), lockdep, 'sem')
+  const writer = new PercpuRwsem(slot.slots.attach(testOracle(2)), gate, 0)
+  a.lock()
+  sem.downRead()
+  sem.upRead()
+  a.unlock()
+
+  writer.downWrite()
+  const write = sem.downWriteAsync()
+
+  throws(() => a.lock(), /close the cycle a -> sem -> a/)
+  throws(() => assertHeld(sem), { code: 'EPERM' })
+  equal(words[0], 0)
+  writer.upWrite()
+  const held = await write
+  held.release()
+  a.lock()
+})
+
+test('an operation that gave up is in line no more', async () => {
+  const { a, b, slot, words } = machine()
+  const other = new Mutex(slot.slots.attach(testOracle(2)), words, 1)
+  a.lock()
+  b.lock()
+  b.unlock()
+  a.unlock()
+
+  other.lock()
+  await rejects(b.lockAsync({ timeoutMs: 1 }), { code: 'ETIMEDOUT' })
+
+  a.lock()
+  a.unlock()
+})
+
+test('what an operation is in line for does not order the other operations', async () => {
+  const { a, b, slot, words } = machine()
+  const other = new Mutex(slot.slots.attach(testOracle(2)), words, 1)
+  a.lock()
+  b.lock()
+  b.unlock()
+  a.unlock()
+
+  other.lock()
+  const later = b.lockAsync()
+  const held = await a.lockAsync()
+  held.release()
+  other.unlock()
+
+  const last = await later
+  last.release()
+})
+
 test('unlock does not end what an operation took', async () => {
   const { a } = machine()
 
@@ -291,6 +347,47 @@ test('waiting for a completion that the thread itself has promised is reported',
 
   throws(() => done.wait(), /it waits for what it must do itself/)
   done.completeAll()
+  done.wait()
+})
+
+const ENDS_OF_A_PROMISE: Readonly<Record<string, (done: Completion, other: number) => void>> = {
+  'made not done again': done => done.reinit(),
+  'promised by another': (done, other) => done.expect(other),
+  'promised twice, and done': done => {
+    done.expect()
+    done.completeAll()
+  },
+}
+
+for (const [how, end] of Object.entries(ENDS_OF_A_PROMISE)) {
+  test(`a promise to complete ends when it is ${how}`, () => {
+    const { slot, words, lockdep, a } = machine()
+    const done = withLockdep(new Completion(slot, words, 4), lockdep, 'done')
+    const other = slot.slots.attach(testOracle(2))
+
+    done.expect()
+    end(done, other.token)
+
+    throws(() => assertHeld(done), { code: 'EPERM' })
+    a.lock()
+    new Completion(other, words, 4).completeAll()
+    done.wait()
+    a.unlock()
+    a.lock()
+    a.unlock()
+  })
+}
+
+test('a promise that is made again is one, and its report names the last', () => {
+  const { slot, words, lockdep } = machine()
+  const done = withLockdep(new Completion(slot, words, 4), lockdep, 'done')
+  const promiseAgain = (): void => done.expect()
+
+  done.expect()
+  promiseAgain()
+
+  throws(() => done.wait(), /entered done\n {4}at promiseAgain /)
+  done.complete()
   done.wait()
 })
 

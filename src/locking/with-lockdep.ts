@@ -11,6 +11,7 @@
  * Completions, reference counts and guards are no locks, but are waited for: who has said that it
  * will complete the one, has a reference to the other or has entered the third is inside a region
  * until it completed, put or left it; `wait`, `drain` and `synchronize` wait for the region's end.
+ * A completion has one completer: `reinit`, or another `expect`, ends the region too.
  */
 import type { Words } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
@@ -29,9 +30,18 @@ import type { Slot } from './slots.ts'
 /**
  * `take` blocks until it has the lock, `await` does so without blocking, `try` never waits,
  * `release` ends what `take` began. `enter` and `leave` are the ends of a region, `wait` and
- * `waitAsync` wait for all that are inside.
+ * `waitAsync` wait for all that are inside; `expect` is an `enter` that replaces the one before.
  */
-type Verb = 'take' | 'await' | 'try' | 'release' | 'enter' | 'leave' | 'wait' | 'waitAsync'
+type Verb =
+  | 'take'
+  | 'await'
+  | 'try'
+  | 'release'
+  | 'enter'
+  | 'expect'
+  | 'leave'
+  | 'wait'
+  | 'waitAsync'
 
 /** What a method of a lock does. */
 interface Rule {
@@ -66,9 +76,10 @@ const COUNTER_RWSEM = rwsem(Mode.Recursive)
 const PERCPU_RWSEM = rwsem(Mode.Shared)
 
 const COMPLETION = {
-  expect: { does: 'enter', mode: Mode.Shared },
+  expect: { does: 'expect', mode: Mode.Shared },
   complete: { does: 'leave', mode: Mode.Shared },
   completeAll: { does: 'leave', mode: Mode.Shared },
+  reinit: { does: 'leave', mode: Mode.Shared },
   wait: { does: 'wait', mode: Mode.Exclusive },
   waitAsync: { does: 'waitAsync', mode: Mode.Exclusive },
 } as const satisfies { readonly [K in keyof Completion]?: Rule }
@@ -213,7 +224,12 @@ function takers({ lockdep, tracked: lock }: Watched, { does, mode }: Rule, run: 
     const taking = { lock, mode, place: placeOf(takeAsync) }
     const operation = operationOf(args)
     lockdep.willWait(taking, operation)
-    return granted(lockdep, taking, operation, await run(args))
+    lockdep.queued(taking)
+    try {
+      return granted(lockdep, taking, operation, await run(args))
+    } finally {
+      lockdep.unqueued(taking)
+    }
   }
   const release: Method = (...args) => {
     const held = lockdep.willRelease(lock, mode === Mode.Exclusive, release)
@@ -224,11 +240,12 @@ function takers({ lockdep, tracked: lock }: Watched, { does, mode }: Rule, run: 
   return { take, try: take, await: takeAsync, release }
 }
 
-function regions({ lockdep, tracked: lock, bare }: Watched, { mode }: Rule, run: Run) {
+function regions({ lockdep, tracked: lock, bare }: Watched, { does, mode }: Rule, run: Run) {
   const isMine = (args: readonly unknown[]) => args[0] === undefined || args[0] === bare.slot.token
   const enter: Method = (...args) => {
     const taking = { lock, mode, place: placeOf(enter) }
     const result = run(args)
+    if (does === 'expect') lockdep.released(lockdep.ownTaking(lock))
     if (result !== false && isMine(args)) lockdep.acquired(taking, null)
     return result
   }
@@ -245,7 +262,7 @@ function regions({ lockdep, tracked: lock, bare }: Watched, { mode }: Rule, run:
     lockdep.willWait({ lock, mode, place: placeOf(waitAsync) }, operationOf(args))
     return run(args)
   }
-  return { enter, leave, wait, waitAsync }
+  return { enter, expect: enter, leave, wait, waitAsync }
 }
 
 function granted(
