@@ -287,6 +287,7 @@ function reaperThatTries(how: 'tryDownRead' | 'tryDownWrite') {
     reap(face)
     const held = open(face)[how]()
     assert(held !== null, 'the dead keep the lock')
+    held.release()
   }
 }
 
@@ -297,6 +298,8 @@ interface Setting {
   readonly reaper?: Thread
   /** What the gate reads at first. */
   readonly gate?: number
+  /** Random schedules; all if left out. */
+  readonly search?: { readonly pct: number; readonly runs: number; readonly seed: number }
 }
 
 function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
@@ -320,6 +323,7 @@ function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
       return deaths === 0 ? isAtRest(s.m, nrSlots) : owner < 0 || s.dead(owner)
     },
     deaths,
+    search: setting.search ?? 'all',
   })
 }
 
@@ -357,6 +361,12 @@ function inTurn(one: 'read' | 'write', two: 'read' | 'write'): Thread[] {
     { name: 'holder', body: holder },
   ]
 }
+const TWO_AND_TWO = [
+  { ...READER, count: 2 },
+  { ...WRITER, count: 2 },
+]
+const CHANGER = { name: 'changer', body: changer }
+const VIEWER = { name: 'viewer', body: viewer }
 const HASTY_WRITER = { name: 'hasty writer', body: impatientWriter(isHasty) }
 const ALONE = [{ name: 'victim', body: writer }]
 
@@ -399,20 +409,11 @@ export const models = [
     WRITER,
   ]),
   sem('percpu rwsem, a hasty writer, one dies', [HASTY_WRITER, WRITER], { deaths: 1 }),
-  sem('percpu rwsem', [
-    { ...READER, count: 2 },
-    { ...WRITER, count: 2 },
-  ]),
+  sem('percpu rwsem', TWO_AND_TWO),
   sem('percpu rwsem, one of 1+2 dies', [READER, { ...WRITER, count: 2 }], { deaths: 1 }),
   sem('percpu rwsem, one of 2+1 dies', [{ ...READER, count: 2 }, WRITER], { deaths: 1 }),
-  sem(
-    'percpu rwsem, a death is told',
-    [
-      { name: 'changer', count: 2, body: changer },
-      { name: 'viewer', body: viewer },
-    ],
-    { deaths: 1 },
-  ),
+  sem('percpu rwsem, a writer is told of a death', [{ ...CHANGER, count: 2 }], { deaths: 1 }),
+  sem('percpu rwsem, a reader is told of a death', [CHANGER, VIEWER], { deaths: 1 }),
   sem('percpu rwsem, tries', [
     { name: 'try reader', body: tryReader },
     { name: 'try writer', body: tryWriter },
@@ -434,5 +435,8 @@ export const models = [
     HASTY_WRITER,
     WRITER,
   ]),
-  sem('percpu rwsem, one gives up and one dies', [HASTY_WRITER, READER, WRITER], { deaths: 1 }),
+  sem('percpu rwsem, one of 2+2 dies', TWO_AND_TWO, {
+    deaths: 1,
+    search: { pct: 4, runs: 10_000, seed: 1 },
+  }),
 ]
