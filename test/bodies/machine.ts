@@ -1,5 +1,5 @@
 /* What threads of the machine's tests do: attach to a booted machine, work, say what they saw. */
-import { open, read } from 'node:fs'
+import { open, read, stat } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { barrierAll } from '#atomics'
 import { PercpuRef } from '../../src/locking/percpu-ref.ts'
@@ -114,8 +114,11 @@ export function readForEver({ handle, words, path = '' }: MachineData): Promise<
   return new Promise(() => {
     open(path, 'r+', (_error, fd) => {
       read(fd, new Uint8Array(words.buffer, 16, 4), 0, 4, null, () => {})
-      Atomics.store(words, 1, locks.slot.token)
-      Atomics.add(words, 0, 1)
+      stat(path, () => {
+        // Begun after the read, so that has begun too: a read still in line would be cancelled.
+        Atomics.store(words, 1, locks.slot.token)
+        Atomics.add(words, 0, 1)
+      })
     })
   })
 }
