@@ -276,14 +276,15 @@ export class Gate {
         continue
       }
       const token = load(this.words, waiter.at + TOKEN)
-      if (!this.slots.isAlive(token)) {
-        this.change(waiter, -(waiter.place & RECORD))
-        continue
-      }
       const rest = i + 1 < waiters.length ? WAITERS : 0
-      this.hand(shut, (token << OWNER_SHIFT) | rest | sick) // P3
-      this.grant(waiter, 0) // P4
-      if (!this.slots.isAlive(token)) this.passOn(token << OWNER_SHIFT, SICK) // P5
+      const next = (token << OWNER_SHIFT) | rest | sick
+      this.hand(shut, next) // P3
+      if (this.slots.isAlive(token)) {
+        this.grant(waiter, 0) // P4
+      } else {
+        const hasComeIn = !this.change(waiter, -(waiter.place & RECORD))
+        this.passOn(next, hasComeIn ? SICK : sick) // P5
+      }
       return true
     }
     return false

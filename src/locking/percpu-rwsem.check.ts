@@ -12,6 +12,7 @@ import { model } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import type { Acquisition } from './acquire.ts'
+import { READERS } from './percpu-gate.ts'
 import { PercpuRwsem } from './percpu-rwsem.ts'
 import { CACHE_LINE_WORDS, Slots, tokenOf } from './slots.ts'
 
@@ -53,10 +54,11 @@ function inside(face: Face, label: string): void {
   face.cs('')
 }
 
+/** The label alone does not say when it leaves; its place does. */
 function reader(face: Face): void {
   const sem = open(face)
   sem.downRead()
-  inside(face, 'R')
+  face.cs(`reads ${face.id}`)
   sem.upRead()
 }
 
@@ -306,6 +308,7 @@ function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
   const { deaths = 0, reaper = REAPER, gate = 0 } = setting
   const all = deaths === 0 ? threads : [...threads, reaper]
   const nrSlots = all.reduce((sum, { count = 1 }) => sum + count, reaper === REAPER ? -deaths : 0)
+  const ids = Array.from({ length: nrSlots }, (_, id) => id)
   return model({
     name,
     shared: (t: Declare) => ({
@@ -317,7 +320,11 @@ function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
       d: t.int32({ HALF: 0, LOOK: 1, STAGE: 2, TURNS: 3 }),
     }),
     threads: all,
-    never: s => s.in('W') > 1 || (s.in('W') > 0 && s.in('R') > 0),
+    never: s => {
+      const readers = (id: number): number => s.m[(2 + id) * CACHE_LINE_WORDS]! & READERS
+      const isRead = (id: number): boolean => s.in(`reads ${id}`) > 0 && readers(id) > 0
+      return s.in('W') > 1 || (s.in('W') > 0 && (s.in('R') > 0 || ids.some(isRead)))
+    },
     atEnd: s => {
       const owner = (s.m.GATE >>> 2) - 1
       return deaths === 0 ? isAtRest(s.m, nrSlots) : owner < 0 || s.dead(owner)

@@ -19,9 +19,9 @@
  *     Q1  takes a stamp from TICKET         P1  GATE: clear WAITERS; SICK or not
  *     Q2  PLACE[i] += stamp, READ or WRITE  P2  each reader before the first writer in line:
  *     Q3  GATE: set WAITERS; if it is open,     its record -> one reader, wake
- *         record away, begin again          P3  GATE -> that writer, WAITERS as before or needed
- *     Q4  its owner lives: sleep on         P4  its record -> 0, wake
- *         PLACE[i]; else P1 in its place    P5  it has died: P1 in its place
+ *         record away, begin again          P3  GATE -> that writer, WAITERS if others wait
+ *     Q4  its owner lives: sleep on         P4  it lives: its record -> 0, wake
+ *         PLACE[i]; else P1 in its place    P5  it has died: its record -> 0, P1 in its place
  *     Q5  the record is gone: granted       P6  no writer in line: GATE -> open; if somebody
  *                                               set WAITERS since P1, again
  *
@@ -41,8 +41,9 @@
  * dead reader's count and a dead waiter's record are those of a token that is not alive. A gate
  * that names the dead is passed on by the first to see it, with SICK set: all that enter are told,
  * until a writer has been and left. A death is counted in each place, so that who looked before it
- * does not sleep; where nobody runs `recover()`, waiters look every HEARTBEAT_MS. Whoever was
- * granted by one that died before P4 finds its own name in GATE. A slot's next thread clears its
+ * does not sleep; where nobody runs `recover()`, waiters look every HEARTBEAT_MS. P3 comes
+ * before that look at the next owner (P4, P5), so either it is found dead, or its death is counted
+ * when GATE names it. Whoever was granted by one that died before P4 finds its own name in GATE. A slot's next thread clears its
  * place before its own name stands beside it, with QUEUE held, so that P3 hands the gate to whom
  * the record belongs.
  *
