@@ -2,17 +2,17 @@
  * Readers and writers of the per-CPU semaphore in every order, with and without a death.
  *
  * Never: a writer inside with anybody else. Always: everybody gets in who asks, a death is told,
- * and the words end as they began. Each step that the essay argues with is left out once, and that
- * is found.
+ * and the words end as they began. Four of the steps are left out to see it found; `npm run mutate`
+ * leaves out the others.
  */
-import { add, load, notify, store, type Words, wait } from '#atomics'
+import { add, load, notify, store, sub, type Words, wait } from '#atomics'
 import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
 import type { Declare } from '../check/layout.ts'
-import { model } from '../check/model.ts'
+import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import type { Acquisition } from './acquire.ts'
-import { READERS } from './percpu-gate.ts'
+import { ONE_READER, PLACES, READERS } from './percpu-gate.ts'
 import { PercpuRwsem } from './percpu-rwsem.ts'
 import { CACHE_LINE_WORDS, Slots, tokenOf } from './slots.ts'
 
@@ -44,8 +44,44 @@ interface Thread {
   body(face: Face): void
 }
 
-function open(face: Face): PercpuRwsem {
-  return new PercpuRwsem(slotOf(face.s, face.id), face.m, 0)
+/** Leaves, and does not wake the writer that waits for it. */
+class WithoutR4 extends PercpuRwsem {
+  override upRead(): void {
+    sub(this.words, placeOf(this.slot.index), ONE_READER)
+  }
+}
+
+/** Counts itself, and does not look whether the gate is open. */
+class WithoutR2 extends WithoutR4 {
+  override downRead(): boolean {
+    add(this.words, placeOf(this.slot.index), ONE_READER)
+    return false
+  }
+}
+
+/** Says that the gate is closed, and does not wait for the readers inside. */
+class WithoutW2 extends PercpuRwsem {
+  override downWrite(): boolean {
+    store(this.words, 0, this.slot.token << 2)
+    return false
+  }
+
+  override upWrite(): void {
+    store(this.words, 0, 0)
+  }
+}
+
+/** Tells nobody of a death. */
+class WithoutRecovery extends PercpuRwsem {
+  override recover(_token: number): void {}
+}
+
+function placeOf(slot: number): number {
+  return PLACES + slot * CACHE_LINE_WORDS
+}
+
+function open(face: Face, Form = PercpuRwsem): PercpuRwsem {
+  return new Form(slotOf(face.s, face.id), face.m, 0)
 }
 
 function inside(face: Face, label: string): void {
@@ -55,15 +91,15 @@ function inside(face: Face, label: string): void {
 }
 
 /** The label alone does not say when it leaves; its place does. */
-function reader(face: Face): void {
-  const sem = open(face)
+function reader(face: Face, Form = PercpuRwsem): void {
+  const sem = open(face, Form)
   sem.downRead()
   face.cs(`reads ${face.id}`)
   sem.upRead()
 }
 
-function writer(face: Face): void {
-  const sem = open(face)
+function writer(face: Face, Form = PercpuRwsem): void {
+  const sem = open(face, Form)
   sem.downWrite()
   inside(face, 'W')
   sem.upWrite()
@@ -173,8 +209,7 @@ function twoOperationsOneHasty(face: Face): void {
     return
   }
   const one = sem.heldRead()
-  const second = sem.reading()
-  if (isHasty(second)) sem.heldRead().release()
+  if (isHasty(sem.reading())) sem.heldRead().release()
   inside(face, 'R')
   one.release()
 }
@@ -274,13 +309,11 @@ function isHasty(acquisition: Acquisition): boolean {
   return false
 }
 
-function reap(face: Face): PercpuRwsem {
+function reap(face: Face, Form = PercpuRwsem): void {
   const dead = face.awaitDeath()
   const slots = new Slots(face.s)
-  const sem = new PercpuRwsem(slotOf(face.s, dead), face.m, 0)
-  slots.register(sem)
+  slots.register(new Form(slotOf(face.s, dead), face.m, 0))
   slots.close(dead, 0)
-  return sem
 }
 
 /** Reaps, and finds the lock free: it alone is left. */
@@ -293,7 +326,7 @@ function reaperThatTries(how: 'tryDownRead' | 'tryDownWrite') {
   }
 }
 
-const REAPER: Thread = { name: 'reaper', daemon: true, body: reap }
+const REAPER: Thread = { name: 'reaper', daemon: true, body: face => reap(face) }
 
 interface Setting {
   readonly deaths?: number
@@ -321,7 +354,7 @@ function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
     }),
     threads: all,
     never: s => {
-      const readers = (id: number): number => s.m[(2 + id) * CACHE_LINE_WORDS]! & READERS
+      const readers = (id: number): number => s.m[placeOf(id)]! & READERS
       const isRead = (id: number): boolean => s.in(`reads ${id}`) > 0 && readers(id) > 0
       return s.in('W') > 1 || (s.in('W') > 0 && (s.in('R') > 0 || ids.some(isRead)))
     },
@@ -336,15 +369,15 @@ function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
 
 function isAtRest(m: { readonly [index: number]: number }, nrSlots: number): boolean {
   let sum = m[0]!
-  for (let slot = 0; slot < nrSlots; slot++) sum |= m[(2 + slot) * CACHE_LINE_WORDS]!
+  for (let slot = 0; slot < nrSlots; slot++) sum |= m[placeOf(slot)]!
   return sum === 0
 }
 
 function placeNames(nrSlots: number): { readonly GATE: 0; readonly QUEUE: 16 } {
   const names: Record<string, number> = { GATE: 0, TICKET: 1, QUEUE: CACHE_LINE_WORDS }
   for (let slot = 0; slot < nrSlots; slot++) {
-    names[`PLACE[${slot}]`] = (2 + slot) * CACHE_LINE_WORDS
-    names[`TOKEN[${slot}]`] = (2 + slot) * CACHE_LINE_WORDS + 1
+    names[`PLACE[${slot}]`] = placeOf(slot)
+    names[`TOKEN[${slot}]`] = placeOf(slot) + 1
   }
   return names as { readonly GATE: 0; readonly QUEUE: 16 }
 }
@@ -358,8 +391,8 @@ function openEarly(words: Words, gate: number): void {
   for (let id = 0; id < nrSlots; id++) new PercpuRwsem(slotOf(s, id), words, 0)
 }
 
-const READER = { name: 'reader', body: reader }
-const WRITER = { name: 'writer', body: writer }
+const READER: Thread = { name: 'reader', body: face => reader(face) }
+const WRITER: Thread = { name: 'writer', body: face => writer(face) }
 
 function inTurn(one: 'read' | 'write', two: 'read' | 'write'): Thread[] {
   return [
@@ -375,9 +408,26 @@ const TWO_AND_TWO = [
 const CHANGER = { name: 'changer', body: changer }
 const VIEWER = { name: 'viewer', body: viewer }
 const HASTY_WRITER = { name: 'hasty writer', body: impatientWriter(isHasty) }
-const ALONE = [{ name: 'victim', body: writer }]
+const ALONE = [{ ...WRITER, name: 'victim' }]
+
+function pair(Form: typeof PercpuRwsem): Thread[] {
+  return [
+    { name: 'reader', body: face => reader(face, Form) },
+    { name: 'writer', body: face => writer(face, Form) },
+  ]
+}
 
 export const models = [
+  mustFail(sem('percpu rwsem without R2', pair(WithoutR2)), { kind: 'never' }),
+  mustFail(sem('percpu rwsem without R4', pair(WithoutR4)), { kind: 'deadlock' }),
+  mustFail(sem('percpu rwsem without W2', pair(WithoutW2)), { kind: 'never' }),
+  mustFail(
+    sem('percpu rwsem without recovery', [READER, WRITER], {
+      deaths: 1,
+      reaper: { ...REAPER, body: face => reap(face, WithoutRecovery) },
+    }),
+    { kind: 'deadlock' },
+  ),
   sem('percpu rwsem, 1+1', [READER, WRITER]),
   sem('percpu rwsem, 0+2', [{ ...WRITER, count: 2 }]),
   sem('percpu rwsem, 1+1, one dies', [READER, WRITER], { deaths: 1 }),
