@@ -41,11 +41,11 @@
  * dead reader's count and a dead waiter's record are those of a token that is not alive. A gate
  * that names the dead is passed on by the first to see it, with SICK set: all that enter are told,
  * until a writer has been and left. A death is counted in each place, so that who looked before it
- * does not sleep; where nobody runs `recover()`, waiters look every HEARTBEAT_MS. P3 comes
- * before that look at the next owner (P4, P5), so either it is found dead, or its death is counted
- * when GATE names it. Whoever was granted by one that died before P4 finds its own name in GATE. A slot's next thread clears its
- * place before its own name stands beside it, with QUEUE held, so that P3 hands the gate to whom
- * the record belongs.
+ * does not sleep; where nobody runs `recover()`, waiters look every HEARTBEAT_MS. The next writer
+ * is named by the gate before the look at whether it lives (P3 < P4, P5): either it is found dead
+ * there, or its death is counted when the gate names it. Whoever was granted by one that died
+ * before P4 finds its own name in GATE. A slot's next thread clears its place before its own name
+ * stands beside it, with QUEUE held, so that P3 hands the gate to whom the record belongs.
  *
  * Not recursive: who reads again after W1 would wait for itself, and is refused (EDEADLK).
  *
