@@ -188,6 +188,18 @@ export function copyIn(
 }
 
 /** As in native.ts. */
+export function copyWords(
+  target: Words,
+  targetIndex: number,
+  source: Words,
+  sourceIndex: number,
+  nrWords: number,
+): void {
+  step()
+  native.copyWords(target, targetIndex, source, sourceIndex, nrWords)
+}
+
+/** As in native.ts. */
 export function fillPlain(words: Words, index: number, value: number, nrWords: number): void {
   step()
   native.fillPlain(words, index, value, nrWords)

@@ -116,7 +116,10 @@ export function storePlain(words: Words, index: number, value: number): void {
   words[index] = value
 }
 
-/** Copies `nrWords` words of shared memory out, plain word by plain word. */
+/** From so many words on, a copy by the engine is worth the view that it needs. */
+const BULK_WORDS = 96
+
+/** Copies `nrWords` words of shared memory out, in any order, each plain. */
 export function copyOut(
   target: Int32Array,
   targetIndex: number,
@@ -124,10 +127,11 @@ export function copyOut(
   index: number,
   nrWords: number,
 ): void {
-  for (let i = 0; i < nrWords; i++) target[targetIndex + i] = words[index + i] as number
+  if (nrWords >= BULK_WORDS) target.set(words.subarray(index, index + nrWords), targetIndex)
+  else for (let i = 0; i < nrWords; i++) target[targetIndex + i] = words[index + i] as number
 }
 
-/** Copies `nrWords` words into shared memory, plain word by plain word. */
+/** Copies `nrWords` words into shared memory, in any order, each plain. */
 export function copyIn(
   words: Words,
   index: number,
@@ -135,7 +139,19 @@ export function copyIn(
   sourceIndex: number,
   nrWords: number,
 ): void {
-  for (let i = 0; i < nrWords; i++) words[index + i] = source[sourceIndex + i] as number
+  if (nrWords >= BULK_WORDS) words.set(source.subarray(sourceIndex, sourceIndex + nrWords), index)
+  else for (let i = 0; i < nrWords; i++) words[index + i] = source[sourceIndex + i] as number
+}
+
+/** Copies `nrWords` words of shared memory to other shared memory, in any order, each plain. */
+export function copyWords(
+  target: Words,
+  targetIndex: number,
+  source: Words,
+  sourceIndex: number,
+  nrWords: number,
+): void {
+  target.set(source.subarray(sourceIndex, sourceIndex + nrWords), targetIndex)
 }
 
 /** Stores `value` into `nrWords` words from `index` on, each plain. */

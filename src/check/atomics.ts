@@ -116,6 +116,20 @@ export function copyIn(
 }
 
 /** See the seam. */
+export function copyWords(
+  target: Words,
+  targetIndex: number,
+  source: Words,
+  sourceIndex: number,
+  nrWords: number,
+): void {
+  for (let i = 0; i < nrWords; i++) {
+    const word = loadPlain(source, sourceIndex + i)
+    storePlain(target, targetIndex + i, word)
+  }
+}
+
+/** See the seam. */
 export function fillPlain(words: Words, index: number, value: number, nrWords: number): void {
   for (let i = 0; i < nrWords; i++) storePlain(words, index + i, value)
 }

@@ -17,8 +17,11 @@ const LOOK = 1
 const STAGE = 2
 const TURNS = 3
 
+/** A gate whose last writer died inside. */
 export const SICK = 1
+/** A gate closed by a thread that is not alive. */
 export const SHUT_BY_THE_DEAD = tokenOf(0, 5) << 2
+/** A gate closed by thread 0, which lives. */
 export const SHUT_BY_THE_FIRST = tokenOf(0, 0) << 2
 
 const SUCCESSOR_TID = 99
@@ -35,6 +38,7 @@ interface Face {
   awaitDeath(): number
 }
 
+/** A thread of a model. */
 export interface Thread {
   readonly name: string
   readonly count?: number
@@ -96,6 +100,7 @@ export function reader(face: Face, Form = PercpuRwsem): void {
   sem.upRead()
 }
 
+/** Goes in as a writer, and out. */
 export function writer(face: Face, Form = PercpuRwsem): void {
   const sem = open(face, Form)
   sem.downWrite()
@@ -157,6 +162,7 @@ export function changer(face: Face): void {
   sem.upWrite()
 }
 
+/** As `changer`, as a reader. */
 export function viewer(face: Face): void {
   const sem = open(face)
   const wasTold = sem.downRead()
@@ -165,6 +171,7 @@ export function viewer(face: Face): void {
   sem.upRead()
 }
 
+/** Reads if it can at once. */
 export function tryReader(face: Face): void {
   const held = open(face).tryDownRead()
   if (held === null) return
@@ -172,6 +179,7 @@ export function tryReader(face: Face): void {
   held.release()
 }
 
+/** Writes if it can at once. */
 export function tryWriter(face: Face): void {
   const held = open(face).tryDownWrite()
   if (held === null) return
@@ -179,6 +187,7 @@ export function tryWriter(face: Face): void {
   held.release()
 }
 
+/** Reads if it gets in before it gives up. */
 export function impatientReader(gets: (acquisition: Acquisition) => boolean) {
   return (face: Face): void => {
     const sem = open(face)
@@ -189,6 +198,7 @@ export function impatientReader(gets: (acquisition: Acquisition) => boolean) {
   }
 }
 
+/** Writes if it gets in before it gives up. */
 export function impatientWriter(gets: (acquisition: Acquisition) => boolean) {
   return (face: Face): void => {
     const sem = open(face)
@@ -350,6 +360,7 @@ export function isHasty(acquisition: Acquisition): boolean {
   return false
 }
 
+/** Recovers from a death. */
 export function reap(face: Face, Form = PercpuRwsem): void {
   const dead = face.awaitDeath()
   const slots = new Slots(face.s)
@@ -367,6 +378,7 @@ export function reaperThatTries(how: 'tryDownRead' | 'tryDownWrite') {
   }
 }
 
+/** The recovery that most models have. */
 export const REAPER: Thread = { name: 'reaper', daemon: true, body: face => reap(face) }
 
 interface Setting {
@@ -378,6 +390,7 @@ interface Setting {
   readonly search?: { readonly pct: number; readonly runs: number; readonly seed: number }
 }
 
+/** A model of threads over one semaphore. */
 export function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
   const { deaths = 0, reaper = REAPER, gate = 0 } = setting
   const all = deaths === 0 ? threads : [...threads, reaper]

@@ -11,6 +11,9 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   atomics: ['lib'],
   locking: ['lib', 'atomics'],
   arch: ['lib', 'atomics', 'locking'],
+  mm: ['lib', 'atomics', 'locking', 'arch'],
+  collections: ['lib', 'atomics', 'locking', 'arch', 'mm'],
+  service: ['lib', 'atomics', 'locking', 'arch', 'mm', 'collections'],
   check: ['lib'],
 }
 const FACES: Readonly<Record<string, readonly string[]>> = {
