@@ -92,3 +92,12 @@ test('figures are printed as JSON', () => {
   equal(result.states > 5 && result.transitions >= result.states - 1, true)
   equal(result.localStates > 0 && result.codeRuns > 0, true)
 })
+
+test('a thread that does not exist is not dead', () => {
+  const { status, stdout } = checkAdders(
+    'adders({ atEnd: s => !s.dead(1024) && !s.dead(-1) && !s.dead(0) })',
+  )
+
+  equal(status, 0)
+  match(stdout, /proved/)
+})

@@ -13,7 +13,7 @@ export type WordsIn<V extends View> = { readonly [index: number]: number } & {
 export type State<S extends Views> = {
   /** How many live threads said `cs(label)` last. */
   in(label: string): number
-  /** Whether a thread has died. */
+  /** Whether a thread has died; false if there is no thread `id`. */
   dead(id: number): boolean
 } & { readonly [K in keyof S]: WordsIn<S[K]> }
 
@@ -27,7 +27,7 @@ export function bind<S extends Views>(
   const word = (index: number): number => current.word(index)
   const face: Record<string, unknown> = {
     in: counter(program, () => current),
-    dead: (id: number) => current.isDead(id),
+    dead: (id: number) => id in program.roots && current.isDead(id),
   }
   for (const { name, view, start } of layout.regions) face[name] = wordsOf(view, start, word)
   return view => {

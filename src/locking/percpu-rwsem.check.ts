@@ -21,6 +21,7 @@ import {
   reader,
   reap,
   reaperThatTries,
+  reaperThatWrites,
   SHUT_BY_THE_DEAD,
   SHUT_BY_THE_FIRST,
   SICK,
@@ -129,6 +130,14 @@ export const models = [
     { name: 'successor', body: successor },
     WRITER,
   ]),
+  sem('percpu rwsem, the slot of a dead writer is taken anew', [{ ...WRITER, count: 2 }], {
+    deaths: 1,
+    reaper: { name: 'reaper', daemon: true, body: reaperThatWrites },
+  }),
+  sem('percpu rwsem, the slot of a dead reader is taken anew', [READER, WRITER], {
+    deaths: 1,
+    reaper: { name: 'reaper', daemon: true, body: reaperThatWrites },
+  }),
   sem('percpu rwsem, two write twice', [
     { name: 'twice', count: 2, body: twice('write', 'write') },
   ]),

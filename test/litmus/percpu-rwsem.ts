@@ -378,6 +378,17 @@ export function reaperThatTries(how: 'tryDownRead' | 'tryDownWrite') {
   }
 }
 
+/** Reaps, takes the slot of the dead, and writes. */
+export function reaperThatWrites(face: Face): void {
+  const dead = face.awaitDeath()
+  const slots = new Slots(face.s)
+  slots.register(new PercpuRwsem(slotOf(face.s, dead), face.m, 0))
+  slots.close(dead, 0)
+  slots.free(dead, 0)
+  const oracle = { tid: SUCCESSOR_TID, start: 1, exists: () => true }
+  writeWith(slots.attach(oracle, dead, dead + 1), face)
+}
+
 /** The recovery that most models have. */
 export const REAPER: Thread = { name: 'reaper', daemon: true, body: face => reap(face) }
 
