@@ -7,7 +7,7 @@ import { installBarrier, load } from '#atomics'
 import { BarrierRequests } from './arch/barrier.ts'
 import { type Control, makeControl, SERVICE_SLOT } from './arch/control.ts'
 import { openOracle, type WatchingOracle, watchWorkers } from './arch/oracle.ts'
-import { type Arch, archFrom, Service } from './arch/service.ts'
+import { type Arch, archFrom, SERVICE_MODULE, Service, type ServiceData } from './arch/service.ts'
 import { HotplugError } from './lib/errors.ts'
 import { HotplugLocks } from './locking/hotplug-locks.ts'
 import { wantsLockdep } from './locking/lockdep.ts'
@@ -76,6 +76,18 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
    *   machine's service thread would die.
    */
   static async boot(options: LocksOptions = {}): Promise<Locks> {
+    return await Locks.bootWith(options, () => ({ module: SERVICE_MODULE }))
+  }
+
+  /**
+   * As `boot`, with a service thread that serves more. Part of `Machine.boot`.
+   *
+   * @param more Which module the service thread runs, and what that is told.
+   */
+  static async bootWith(
+    options: LocksOptions,
+    more: (nrSlots: number) => Pick<ServiceData, 'module' | 'more'>,
+  ): Promise<Locks> {
     const { threads = THREADS_DEFAULT } = options
     if (!Number.isInteger(threads) || threads < 1 || threads >= SLOTS_MAX) {
       throw new HotplugError('EINVAL', 'boot', `threads is ${threads}, not 1 to ${SLOTS_MAX - 1}`)
@@ -84,7 +96,8 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
     const arch = archFrom(options.arch)
     const control = makeControl(threads + 1, wantsLockdep(options.lockdep))
     const attachment = attach(control, arch)
-    const service = await startService(control, arch, attachment)
+    const data = { control, arch, form: null, ...more(threads + 1) }
+    const service = await startService(data, attachment)
     const { form, reason } = service.report
     const { kernelThreadIds } = attachment
     const capabilities = { asymmetricFence: form === 'asymmetric', kernelThreadIds, reason }
@@ -106,6 +119,16 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
     this.attachment = attachment
     this.service = service
     this.barrier = handle.capabilities.asymmetricFence ? this.openBarrier() : null
+  }
+
+  /** What the service thread's module has reported; undefined in other threads than main. */
+  get serviceReport(): unknown {
+    return this.service?.report.more
+  }
+
+  /** Starts another service thread if it has died. Part of `Machine`. */
+  reviveService(): void {
+    this.service?.revive()
   }
 
   /** What the machine can do. */
@@ -177,13 +200,9 @@ function attach(control: Control, arch: Arch): Attachment {
   return { slot, oracle, kernelThreadIds: isKernels, watch }
 }
 
-async function startService(
-  control: Control,
-  arch: Arch,
-  { oracle, watch }: Attachment,
-): Promise<Service> {
+async function startService(data: ServiceData, { oracle, watch }: Attachment): Promise<Service> {
   try {
-    return await Service.start({ control, arch, form: null }, oracle)
+    return await Service.start(data, oracle)
   } catch (error) {
     watch[Symbol.dispose]()
     throw error

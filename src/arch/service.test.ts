@@ -5,7 +5,7 @@ import type { Worker } from 'node:worker_threads'
 import { until } from '../../test/thread.ts'
 import { makeControl } from './control.ts'
 import { openOracle } from './oracle.ts'
-import { archFrom, Service } from './service.ts'
+import { archFrom, SERVICE_MODULE, Service } from './service.ts'
 
 const SERVICE_STATE = 16
 
@@ -29,7 +29,10 @@ test('a service thread takes its slot, gives it to its successor, and ends when 
   const control = makeControl(2, false)
   const { oracle } = openOracle('auto', control.family)
   const made = once(process, 'worker')
-  const service = await Service.start({ control, arch: 'auto', form: null }, oracle)
+  const service = await Service.start(
+    { module: SERVICE_MODULE, control, arch: 'auto', form: null },
+    oracle,
+  )
   const [worker] = (await made) as [Worker]
   const first = Atomics.load(control.slots, SERVICE_STATE)
   equal(first & 3, 1)
@@ -48,7 +51,10 @@ test('a service thread whose threads rely on a barrier does not do without', asy
   const control = makeControl(2, false)
   const { oracle } = openOracle('portable', control.family)
 
-  const started = Service.start({ control, arch: 'portable', form: 'asymmetric' }, oracle)
+  const started = Service.start(
+    { module: SERVICE_MODULE, control, arch: 'portable', form: 'asymmetric' },
+    oracle,
+  )
 
   await rejects(started, /the barrier is gone: HOTPLUG_ARCH is portable/)
 })

@@ -21,8 +21,12 @@ export type Arch = 'auto' | 'portable'
 
 /** What the service thread is told. */
 export interface ServiceData {
+  /** The module that it runs: `service-thread.js`, or one that serves more. */
+  readonly module: string
   readonly control: Control
   readonly arch: Arch
+  /** For the module, if it serves more; cloneable. */
+  readonly more?: unknown
   /** The guard's form; null: it is to be chosen. */
   readonly form: GuardForm | null
 }
@@ -35,7 +39,12 @@ export interface ServiceReport {
   /** Its thread id and start time, by its oracle; 0 while it is being replaced. */
   readonly tid: number
   readonly start: number
+  /** What the module has to say. */
+  readonly more?: unknown
 }
+
+/** The module that serves barriers and looks after the dead. */
+export const SERVICE_MODULE = new URL('./service-thread.js', import.meta.url).href
 
 /**
  * What HOTPLUG_ARCH or the caller says.
@@ -122,6 +131,5 @@ export class Service {
 }
 
 function startWorker(data: ServiceData): Worker {
-  const url = new URL('./service-thread.js', import.meta.url)
-  return new Worker(url, { workerData: data, name: 'hotplug-service' })
+  return new Worker(new URL(data.module), { workerData: data, name: 'hotplug-service' })
 }

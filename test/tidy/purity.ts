@@ -1,7 +1,7 @@
 /*
  * What a module may touch beside its arguments. Shared memory belongs to the seam, so that the
- * checker sees every access; clocks, timers, random numbers and threads belong to arch/, so that
- * the rest does the same thing twice.
+ * checker sees every access; clocks, timers, random numbers and threads belong to arch/ and
+ * service/, so that the rest does the same thing twice.
  */
 import { isTest, lineAt, type Module, type Rule, type Tree, walk } from './tree.ts'
 
@@ -54,7 +54,7 @@ export const atomicsOnlyInSeam: Rule = tree =>
         .map(([, line]) => `${module.path}:${line}: uses Atomics; the seam is '#atomics'`),
     )
 
-/** No clock, timer, random number or thread outside arch/ and the checker's tools. */
+/** No clock, timer, random number or thread outside arch/, service/ and the checker's tools. */
 export const pureOutsideArch: Rule = tree =>
   guarded(tree).flatMap(module => {
     const may = MAY[module.path] ?? {}
@@ -75,7 +75,8 @@ export const exceptionsAreNeeded: Rule = tree =>
 
 function guarded(tree: Tree): Module[] {
   return tree.modules.filter(
-    ({ path }) => path.startsWith('src/') && !isTest(path) && !/^src\/(arch|check)\//.test(path),
+    ({ path }) =>
+      path.startsWith('src/') && !isTest(path) && !/^src\/(arch|service|check)\//.test(path),
   )
 }
 

@@ -1,0 +1,161 @@
+/*
+ * Requests to the service thread: one at a time, each a bounded piece of work that can be done
+ * again.
+ *
+ *     POSTED   how many were ever posted       KIND, ARGUMENTS   of the last one posted
+ *     DONE     how many were ever served       RESULTS           of the last one served
+ *
+ *     client, with `memAddRemoveLock` held     service thread
+ *     C1  DONE = POSTED: nobody's is left      S1  POSTED = DONE: nothing to do
+ *     C2  KIND, ARGUMENTS                      S2  does it; RESULTS
+ *     C3  POSTED + 1                           S3  DONE = the POSTED that it saw
+ *     C4  ring the bell                        S4  wake those who sleep on DONE
+ *     C5  sleep until DONE = POSTED
+ *
+ * A client that dies leaves a request that is served for nobody; the next one waits for that first
+ * (C1), for the service thread reads ARGUMENTS until S3. A service thread that dies in S2 is
+ * replaced, and its successor does the request from the start, so each kind of request must allow
+ * that. Its successor wakes whom it left asleep between S3 and S4 (S0).
+ *
+ * Checked by requests.check.ts.
+ */
+import { add, load, notify, store, type Words } from '#atomics'
+import { type AcquireOptions, type Acquisition, acquire, Turnstile } from '../locking/acquire.ts'
+import { requireWords } from '../locking/words.ts'
+
+const POSTED = 0
+const DONE = 1
+const KIND = 2
+const ARGUMENTS = 3
+/** Words that a request can say. */
+export const ARGUMENTS_MAX = 4
+const RESULTS = ARGUMENTS + ARGUMENTS_MAX
+/** Words that an answer can say. */
+export const RESULTS_MAX = 24
+
+/** How requests reach the service thread. */
+export interface Bell {
+  /** Wakes the service thread, or keeps it from its next sleep. */
+  ring(): void
+}
+
+/** What is asked for. */
+export interface Request {
+  readonly kind: number
+  readonly args: readonly number[]
+}
+
+/** The mailbox: `Requests.WORDS` words of shared memory, zeroed. */
+export class Requests {
+  readonly words: Words
+  readonly index: number
+  private readonly bell: Bell
+
+  /** Words of shared memory that the mailbox needs. */
+  static readonly WORDS = RESULTS + RESULTS_MAX
+
+  /** @throws {HotplugError} `EINVAL`: the memory is not shared, or out of bounds. */
+  constructor(words: Words, index: number, bell: Bell) {
+    requireWords('requests', words, index, Requests.WORDS)
+    this.words = words
+    this.index = index
+    this.bell = bell
+  }
+
+  /**
+   * Has the service thread do something, and blocks until that is done. One client at a time.
+   *
+   * @returns `RESULTS_MAX` words of answer.
+   */
+  ask(request: Request): number[] {
+    acquire(new Settled(this))
+    this.post(request)
+    acquire(new Settled(this))
+    return this.answer()
+  }
+
+  /**
+   * As `ask`, without blocking the thread. What was posted is waited for whatever the options say:
+   * those limit only how long a dead client's request is waited for.
+   */
+  async askAsync(request: Request, options: AcquireOptions = {}): Promise<number[]> {
+    const settled = (limit: AcquireOptions): Promise<void> =>
+      new Turnstile().acquire(
+        'ask the service thread',
+        () => new Settled(this),
+        () => {},
+        limit,
+      )
+    await settled(options)
+    this.post(request)
+    await settled({})
+    return this.answer()
+  }
+
+  /** Service thread, as it starts: wakes whom its predecessor left asleep. */
+  start(): void {
+    notify(this.words, this.index + DONE) // S0
+  }
+
+  /** Service thread: the request that waits, or null. */
+  next(): Request | null {
+    const posted = load(this.words, this.index + POSTED) // S1
+    const done = load(this.words, this.index + DONE)
+    if (posted === done) return null
+    const kind = load(this.words, this.index + KIND)
+    return { kind, args: this.read(ARGUMENTS, ARGUMENTS_MAX) }
+  }
+
+  /** Service thread: what `next` gave is done. */
+  finish(results: readonly number[]): void {
+    for (let i = 0; i < results.length; i++) {
+      store(this.words, this.index + RESULTS + i, results[i]!) // S2
+    }
+    const posted = load(this.words, this.index + POSTED)
+    store(this.words, this.index + DONE, posted) // S3
+    notify(this.words, this.index + DONE) // S4
+  }
+
+  private post({ kind, args }: Request): void {
+    store(this.words, this.index + KIND, kind) // C2
+    for (let i = 0; i < args.length; i++) store(this.words, this.index + ARGUMENTS + i, args[i]!)
+    add(this.words, this.index + POSTED, 1) // C3
+    this.bell.ring() // C4
+  }
+
+  private answer(): number[] {
+    return this.read(RESULTS, RESULTS_MAX)
+  }
+
+  private read(from: number, count: number): number[] {
+    const found: number[] = []
+    for (let i = 0; i < count; i++) {
+      const word = load(this.words, this.index + from + i)
+      found.push(word)
+    }
+    return found
+  }
+}
+
+/** C1, C5: until nothing that was posted waits. */
+class Settled implements Acquisition {
+  readonly words: Words
+  readonly index: number
+  value = 0
+  private readonly posted: number
+
+  constructor(requests: Requests) {
+    this.words = requests.words
+    this.index = requests.index + DONE
+    this.posted = requests.index + POSTED
+  }
+
+  step(): boolean {
+    const done = load(this.words, this.index)
+    const posted = load(this.words, this.posted)
+    this.value = done
+    return posted === done
+  }
+
+  cancel(): void {}
+}
