@@ -214,7 +214,7 @@ export const RETIRED_PAGES = RETIRE_HEAD + 1
 export const PERCPU_DISABLED = 2 * CACHE_LINE_WORDS
 const EVENT_WORDS = 8 * CACHE_LINE_WORDS
 
-/** A thread's list of free pages: a count, then page frame numbers. */
+/** A thread's list of free pages of one zone: a count, a token, then page frame numbers. */
 export const PERCPU_LIST_WORDS = 2 * CACHE_LINE_WORDS
 
 /** Shared memory of one machine's memory management. Cloneable. */
@@ -224,7 +224,7 @@ export interface MemoryControl {
   readonly blocks: Words
   readonly pageTable: Words
   readonly events: Words
-  /** `PERCPU_LIST_WORDS` a slot. */
+  /** `PERCPU_LIST_WORDS` a zone, for each slot. */
   readonly percpu: Words
 }
 
@@ -237,7 +237,7 @@ export function makeMemoryControl(geometry: Geometry, nrSlots: number): MemoryCo
     blocks: words(geometry.nrBlocks * BLOCK_RECORD_WORDS),
     pageTable: words(geometry.nrVirtual * VIRTUAL_RECORD_WORDS),
     events: words(EVENT_WORDS),
-    percpu: words(nrSlots * PERCPU_LIST_WORDS),
+    percpu: words(nrSlots * NR_ZONES * PERCPU_LIST_WORDS),
   }
 }
 
