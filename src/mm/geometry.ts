@@ -113,9 +113,12 @@ export const VIRTUAL_RECORD_WORDS = 4
 export const PTE = 0
 /** `VirtualState | token << 3`. */
 export const VIRTUAL_STATE = 1
-/** 0, or `map << 3 | VirtualKind`. */
+/** 0, or `nrPages << 11 | map << 3 | VirtualKind`: of how many pages the run is that it is of. */
 export const VIRTUAL_OWNER = 2
-/** Units in use, for compaction to choose by; while Retired, the retire stack's link. */
+/**
+ * Entries: units that are in use, or will be. Table: its shard. Chunk: its key's hash.
+ * While Retired: the retire stack's link.
+ */
 export const VIRTUAL_LIVE = 3
 
 /** In a PTE: readers go on, writers leave the guard and wait. */
@@ -210,6 +213,10 @@ export const WRITE_PROTECT_EVENT = 0
 export const RETIRE_HEAD = CACHE_LINE_WORDS
 /** How many pages were ever retired. In `events`, as the next. */
 export const RETIRED_PAGES = RETIRE_HEAD + 1
+/** No virtual page from this number on was ever taken. In `events`. */
+export const VIRTUAL_HIGH = 3 * CACHE_LINE_WORDS
+/** Where to look for a free virtual page first; a hint. In `events`. */
+export const VIRTUAL_HINT = VIRTUAL_HIGH + 1
 /** Not 0: per-CPU page lists are not to be used. */
 export const PERCPU_DISABLED = 2 * CACHE_LINE_WORDS
 const EVENT_WORDS = 8 * CACHE_LINE_WORDS
