@@ -146,6 +146,15 @@ export async function waitAsync(
 }
 
 /** As in native.ts. */
+export async function waitAsyncUnref(words: Words, index: number, value: number): Promise<Woken> {
+  step()
+  sleep(1)
+  const woken = await native.waitAsyncUnref(words, index, value)
+  sleep(0)
+  return woken
+}
+
+/** As in native.ts. */
 export function notify(words: Words, index: number, count?: number): number {
   step()
   return native.notify(words, index, count)

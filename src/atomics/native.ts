@@ -96,6 +96,11 @@ export async function waitAsync(
   }
 }
 
+/** As `waitAsync`, for as long as it takes, and without keeping the event loop alive. */
+export async function waitAsyncUnref(words: Words, index: number, value: number): Promise<Woken> {
+  return await Atomics.waitAsync(words, index, value).value
+}
+
 /**
  * Wakes threads that sleep on the word, first come first.
  *

@@ -83,6 +83,11 @@ export async function waitAsync(
   }
 }
 
+/** See the seam; refused while a body is checked. */
+export async function waitAsyncUnref(words: Words, index: number, value: number): Promise<Woken> {
+  return await waitAsyncBare(words, index, value).value
+}
+
 /** See the seam. */
 export function loadPlain(words: Words, index: number): number {
   return operate(Kind.LoadPlain, words, index, 0, 0)

@@ -1,19 +1,23 @@
-/** Why an operation was refused: errno's names, with errno's meaning. */
-export type HotplugCode =
-  | 'EAGAIN'
-  | 'EBUSY'
-  | 'EDEADLK'
-  | 'EEXIST'
-  | 'EINTR'
-  | 'EINVAL'
-  | 'ENODEV'
-  | 'ENOENT'
-  | 'ENOMEM'
-  | 'ENOSPC'
-  | 'ENOSYS'
-  | 'EOWNERDEAD'
-  | 'EPERM'
-  | 'ETIMEDOUT'
+/** Why an operation can be refused: errno's names, with errno's meaning. */
+export const HOTPLUG_CODES = [
+  'EAGAIN',
+  'EBUSY',
+  'EDEADLK',
+  'EEXIST',
+  'EINTR',
+  'EINVAL',
+  'ENODEV',
+  'ENOENT',
+  'ENOMEM',
+  'ENOSPC',
+  'ENOSYS',
+  'EOWNERDEAD',
+  'EPERM',
+  'ETIMEDOUT',
+] as const
+
+/** Why an operation was refused. */
+export type HotplugCode = (typeof HOTPLUG_CODES)[number]
 
 /**
  * An operation was refused, and all that it had begun is undone.
