@@ -245,8 +245,9 @@ export class Delivery implements Acquisition {
     return post !== answered && (post & LETTER_MASK) === letter
   }
 
-  /** Posts over what is not answered yet. */
+  /** Posts over what is not answered yet, if the box's thread is still there. */
   postOver(): void {
+    if (this.isGone()) return
     const before = load(this.words, this.start + POST)
     this.post(before)
   }

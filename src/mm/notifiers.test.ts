@@ -1,0 +1,341 @@
+import { deepEqual, equal, ok, throws } from 'node:assert/strict'
+import { test } from 'node:test'
+import { testOracle } from '../../test/bodies/locks.ts'
+import { Meet, type NotifierData } from '../../test/bodies/notifiers.ts'
+import { killAtEach } from '../../test/kill.ts'
+import { sharedWords, TestThread, until } from '../../test/thread.ts'
+import { HotplugError } from '../lib/errors.ts'
+import { Slots } from '../locking/slots.ts'
+import {
+  insideNotifier,
+  type MemoryEvent,
+  type MemoryNotifier,
+  Notifiers,
+  vetoError,
+} from './notifiers.ts'
+
+const BODIES = new URL('../../test/bodies/notifiers.js', import.meta.url)
+const NR_SLOTS = 6
+const NORMAL = 0
+const MOVABLE = 1
+
+class Scene {
+  readonly slots = new Slots(sharedWords(Slots.words(NR_SLOTS)))
+  readonly words: Int32Array
+  readonly meet = sharedWords(4)
+  readonly mine: Notifiers
+  private readonly threads: TestThread[] = []
+
+  /** The calling thread has slot 0; the next threads have 1, 2, ... and the ids 2, 3, ... */
+  constructor(nrNotifiers = 4, answerWithinMs = 5000) {
+    this.words = sharedWords(Notifiers.words(nrNotifiers))
+    this.mine = new Notifiers(this.slots.attach(testOracle(1)), this.words, { answerWithinMs })
+  }
+
+  data(tid: number, manner: NotifierData['manner'], priority = 0): NotifierData {
+    return {
+      slots: this.slots.words,
+      notifiers: this.words,
+      meet: this.meet,
+      tid,
+      manner,
+      priority,
+    }
+  }
+
+  /** Starts a thread, and waits until it has registered. */
+  async start(name: string, manner: NotifierData['manner'], priority = 0): Promise<TestThread> {
+    const data = this.data(this.threads.length + 2, manner, priority)
+    const thread = new TestThread(BODIES, name, data)
+    this.threads.push(thread)
+    await until('it has registered', () => this.meet[Meet.Ready] === this.threads.length)
+    return thread
+  }
+
+  /** What each thread was told. */
+  async stop(): Promise<unknown[]> {
+    Atomics.store(this.meet, Meet.Stop, 1)
+    Atomics.notify(this.meet, Meet.Stop)
+    return Promise.all(this.threads.map(thread => thread.result))
+  }
+
+  /** The thread is known to be dead. */
+  reap(slot: number): void {
+    this.slots.reap(slot, testOracle(1, [slot + 1]))
+  }
+}
+
+test('notifiers run in their own threads, the highest priority first, then as registered', async () => {
+  const scene = new Scene()
+  await scene.start('listen', 'agrees', -5)
+  await scene.start('listen', 'agreesLater', 7)
+  await scene.start('listen', 'agrees', 7)
+
+  const { notified, veto } = await scene.mine.call('GOING_ONLINE', 3, MOVABLE)
+  const done = await scene.mine.call('ONLINE', 3, MOVABLE)
+
+  deepEqual([veto, done.veto], [null, null])
+  deepEqual(
+    notified.map(({ slot }) => slot),
+    [2, 3, 1],
+  )
+  const told = ['GOING_ONLINE 3 Movable', 'ONLINE 3 Movable']
+  deepEqual(await scene.stop(), [told, told, told])
+})
+
+test('a veto ends the call, and is cancelled for those alone that were asked', async () => {
+  const scene = new Scene()
+  await scene.start('listen', 'agrees', 3)
+  await scene.start('listen', 'refusesByCode', 2)
+  await scene.start('listen', 'agrees', 1)
+
+  const { notified, veto } = await scene.mine.call('GOING_OFFLINE', 16383, NORMAL)
+  await scene.mine.call('CANCEL_OFFLINE', 16383, NORMAL, notified)
+
+  deepEqual(veto, { code: 'EAGAIN', slot: 2, message: 'ask the cache: it is being written' })
+  equal(
+    vetoError('offline memory9', veto!).message,
+    'offline memory9: the notifier of slot 2 refused: ask the cache: it is being written (EAGAIN)',
+  )
+  const told = ['GOING_OFFLINE 16383 Normal', 'CANCEL_OFFLINE 16383 Normal']
+  deepEqual(await scene.stop(), [told, told, []])
+})
+
+test('a cancel that is sent to all reaches only those that saw this going', async () => {
+  const scene = new Scene()
+  await scene.start('listen', 'refusesByCode', 2)
+  await scene.start('listen', 'agrees', 1)
+
+  await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+  await scene.mine.call('CANCEL_OFFLINE', 2, NORMAL)
+  await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+  await scene.mine.call('CANCEL_ONLINE', 1, NORMAL)
+  await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+  await scene.mine.call('CANCEL_OFFLINE', 1, NORMAL)
+  await scene.mine.call('CANCEL_OFFLINE', 1, NORMAL)
+
+  const going = 'GOING_OFFLINE 1 Normal'
+  deepEqual(await scene.stop(), [[going, going, going, 'CANCEL_OFFLINE 1 Normal'], []])
+})
+
+test('any error is a veto: its code if it is one of ours, else EBUSY', async () => {
+  const manners = {
+    rejects: { code: 'EBUSY', message: 'x is not a function' },
+    throwsOddly: { code: 'EBUSY', message: 'it threw something odd' },
+    callsBack: { code: 'EDEADLK', message: 'offline memory1: called back' },
+  } as const
+  for (const manner of Object.keys(manners) as (keyof typeof manners)[]) {
+    const scene = new Scene()
+    await scene.start('listen', manner)
+
+    const { veto } = await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+
+    deepEqual(veto, { ...manners[manner], slot: 1 })
+    await scene.stop()
+  }
+})
+
+test('what is done cannot be refused: a failure is a warning in its own thread', async () => {
+  const scene = new Scene()
+  await scene.start('listen', 'failsAfterwards', 1)
+  await scene.start('listen', 'agrees')
+
+  const { veto, notified } = await scene.mine.call('OFFLINE', 12, NORMAL)
+
+  deepEqual([veto, notified.length], [null, 2])
+  const warning = 'HotplugWarning: the memory notifier failed on OFFLINE of memory12: too late'
+  deepEqual(await scene.stop(), [['OFFLINE 12 Normal', warning], ['OFFLINE 12 Normal']])
+})
+
+test('no answer in time is a veto that names the slot, and so is one that is still busy', async () => {
+  const scene = new Scene(4, 50)
+  await scene.start('listen', 'neverAnswers', 2)
+  await scene.start('listen', 'agrees', 1)
+  const late = { code: 'ETIMEDOUT', slot: 1, message: 'it did not answer within 50 ms' }
+
+  const first = await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+  const second = await scene.mine.call('GOING_OFFLINE', 2, NORMAL)
+  const done = await scene.mine.call('OFFLINE', 1, NORMAL)
+  await until('both have read something', () => scene.meet[Meet.Seen] === 2)
+
+  deepEqual([first.veto, second.veto, done.veto], [late, late, null])
+  deepEqual(
+    [first, second, done].map(({ notified }) => notified.map(({ slot }) => slot)),
+    [[1], [], [1, 2]],
+  )
+  deepEqual(await scene.stop(), [['GOING_OFFLINE 1 Normal'], ['OFFLINE 1 Normal']])
+})
+
+test('a thread that blocks vetoes, and sees neither the letter nor that it was cancelled', async () => {
+  const scene = new Scene(4, 50)
+  await scene.start('listen', 'blocks')
+
+  const { veto, notified } = await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+  const cancelled = await scene.mine.call('CANCEL_OFFLINE', 1, NORMAL, notified)
+
+  equal(veto?.code, 'ETIMEDOUT')
+  deepEqual([notified.length, cancelled.notified.length], [1, 1])
+  deepEqual(await scene.stop(), [[]])
+})
+
+test('a notifier does not keep its thread alive, and is gone with it', async () => {
+  const scene = new Scene(1)
+  const thread = new TestThread(BODIES, 'registerAndEnd', scene.data(2, 'agrees'))
+  await thread.result
+
+  scene.reap(1)
+  const { notified, veto } = await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+
+  deepEqual([notified, veto], [[], null])
+  scene.mine.register(() => {})
+})
+
+test('a thread that dies while it is asked is passed over at once', async () => {
+  const scene = new Scene(4, 60_000)
+  const thread = await scene.start('registerAndBlock', 'agrees')
+
+  const asked = scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+  await thread.kill()
+  scene.reap(1)
+  const { veto } = await asked
+
+  equal(veto, null)
+})
+
+test('a notifier that is disposed of is told no more, also if it is being asked', async () => {
+  const { mine } = new Scene(1, 60_000)
+  let nrTold = 0
+  const registration = mine.register(() => {
+    nrTold++
+    registration[Symbol.dispose]()
+    return new Promise<void>(() => {})
+  })
+
+  const first = await mine.call('GOING_OFFLINE', 1, NORMAL)
+  const second = await mine.call('GOING_OFFLINE', 1, NORMAL)
+  registration[Symbol.dispose]()
+
+  deepEqual([first.veto, second.veto, second.notified, nrTold], [null, null, [], 1])
+  mine.register(() => {})[Symbol.dispose]()
+})
+
+test('one thread asks itself, and many notifiers of it', async () => {
+  const { mine } = new Scene(4)
+  const told: string[] = []
+  const note = (name: string): MemoryNotifier => {
+    return ({ action }: MemoryEvent) => void told.push(`${name} ${action}`)
+  }
+  mine.register(note('low'), { priority: 1 })
+  mine.register(note('high'), { priority: 2 })
+
+  await mine.call('GOING_ONLINE', 0, NORMAL)
+
+  deepEqual(told, ['high GOING_ONLINE', 'low GOING_ONLINE'])
+})
+
+test('what runs for a notifier knows it, until the notifier has answered', async () => {
+  const { mine } = new Scene(1)
+  const seen: boolean[] = []
+  let after: Promise<void> | null = null
+  mine.register(async () => {
+    seen.push(insideNotifier())
+    await null
+    seen.push(insideNotifier())
+    after = new Promise(resolve => setTimeout(resolve, 5)).then(() => {
+      seen.push(insideNotifier())
+    })
+  })
+
+  await mine.call('GOING_ONLINE', 0, NORMAL)
+  await after
+
+  deepEqual([...seen, insideNotifier()], [true, true, false, false])
+})
+
+test('there are only so many notifiers, and priorities are integers', () => {
+  const { mine } = new Scene(1)
+  throws(() => mine.register(() => {}, { priority: 0.5 }), { code: 'EINVAL' })
+  throws(() => mine.register(() => {}, { priority: 2 ** 31 }), { code: 'EINVAL' })
+  mine.register(() => {})
+
+  throws(() => mine.register(() => {}), {
+    code: 'ENOSPC',
+    message: 'register a memory notifier: there are 1 already (ENOSPC)',
+  })
+})
+
+test('a thread that detaches has no notifiers any more, and can have none', async () => {
+  const scene = new Scene(2)
+  const slot = scene.slots.attach(testOracle(2))
+  const theirs = new Notifiers(slot, scene.words)
+  let nrTold = 0
+  theirs.register(() => void nrTold++)
+
+  slot.detach()
+  const { notified } = await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+
+  deepEqual([notified, nrTold], [[], 0])
+  throws(() => theirs.register(() => {}), { code: 'EINVAL' })
+})
+
+test('a long message is cut, an error keeps nothing but its code and message', async () => {
+  const { mine } = new Scene(1)
+  mine.register(() => {
+    throw new HotplugError('ENOMEM', 'x'.repeat(300), 'y')
+  })
+
+  const { veto } = await mine.call('GOING_OFFLINE', 1, NORMAL)
+
+  deepEqual(veto, { code: 'ENOMEM', slot: 0, message: 'x'.repeat(200) })
+})
+
+test('a thread killed at any operation of its notifier holds up nobody', async () => {
+  interface Sweep {
+    readonly scene: Scene
+    readonly data: NotifierData
+    asked: Promise<{ veto: unknown }> | null
+  }
+  await killAtEach<Sweep, NotifierData>({
+    module: BODIES,
+    name: 'answerOnce',
+    begin: () => {
+      const scene = new Scene(1, 60_000)
+      return { scene, data: scene.data(2, 'agrees'), asked: null }
+    },
+    meanwhile: async (state, victim) => {
+      const { scene } = state
+      await until('it has registered', () => victim.isOver() || scene.meet[Meet.Ready] === 1)
+      state.asked = scene.mine.call('GOING_OFFLINE', 1, NORMAL)
+    },
+    check: async ({ scene, asked }) => {
+      scene.reap(1)
+      equal((await asked)?.veto, null)
+      scene.mine.register(() => {})[Symbol.dispose]()
+    },
+  })
+})
+
+test('a caller killed at any operation leaves notifiers that the next one can ask', async () => {
+  interface Sweep {
+    readonly scene: Scene
+    readonly data: NotifierData
+    readonly told: MemoryEvent[]
+  }
+  await killAtEach<Sweep, NotifierData>({
+    module: BODIES,
+    name: 'askOnce',
+    begin: () => {
+      const scene = new Scene(2, 60_000)
+      const told: MemoryEvent[] = []
+      scene.mine.register(event => void told.push(event))
+      return { scene, told, data: scene.data(2, 'agrees') }
+    },
+    check: async ({ scene, told }) => {
+      scene.reap(1)
+      const { veto } = await scene.mine.call('CANCEL_OFFLINE', 1, MOVABLE)
+      equal(veto, null)
+      const actions = told.map(({ action }) => action)
+      ok(['', 'GOING_OFFLINE,CANCEL_OFFLINE'].includes(actions.join()), actions.join())
+    },
+  })
+})
