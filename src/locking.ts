@@ -3,7 +3,7 @@
  * use on anybody's own SharedArrayBuffer.
  */
 import { isMainThread } from 'node:worker_threads'
-import { installBarrier, load } from '#atomics'
+import { installBarrier, load, type Words } from '#atomics'
 import { BarrierRequests } from './arch/barrier.ts'
 import { type Control, makeControl, SERVICE_SLOT } from './arch/control.ts'
 import { openOracle, type WatchingOracle, watchWorkers } from './arch/oracle.ts'
@@ -37,6 +37,12 @@ export interface LocksOptions {
   readonly arch?: Arch | undefined
   /** Whether lockdep watches; else as HOTPLUG_LOCKDEP=1 says. */
   readonly lockdep?: boolean | undefined
+}
+
+/** A service thread that serves more than locks. */
+export interface MoreService extends Pick<ServiceData, 'module' | 'more'> {
+  /** Is given what it posts, in the main thread. */
+  readonly onNews?: ((news: unknown) => void) | undefined
 }
 
 /** What the machine can do, found out at boot. */
@@ -86,7 +92,7 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
    */
   static async bootWith(
     options: LocksOptions,
-    more: (nrSlots: number) => Pick<ServiceData, 'module' | 'more'>,
+    more: (nrSlots: number, stop: Words) => MoreService,
   ): Promise<Locks> {
     const { threads = THREADS_DEFAULT } = options
     if (!Number.isInteger(threads) || threads < 1 || threads >= SLOTS_MAX) {
@@ -96,8 +102,8 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
     const arch = archFrom(options.arch)
     const control = makeControl(threads + 1, wantsLockdep(options.lockdep))
     const attachment = attach(control, arch)
-    const data = { control, arch, form: null, ...more(threads + 1) }
-    const service = await startService(data, attachment)
+    const { onNews, ...rest } = more(threads + 1, control.stop)
+    const service = await startService({ control, arch, form: null, ...rest }, attachment, onNews)
     const { form, reason } = service.report
     const { kernelThreadIds } = attachment
     const capabilities = { asymmetricFence: form === 'asymmetric', kernelThreadIds, reason }
@@ -107,9 +113,13 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
   /**
    * Attaches the calling thread, whoever made it, at once.
    *
-   * @throws {HotplugError} `ENOSPC`: so many threads are attached already.
+   * @throws {HotplugError} `ENOSPC`: so many threads are attached already. `ENODEV`: the machine is
+   *   shut down.
    */
   static attach(handle: LocksHandle): Locks {
+    if (load(handle.control.stop, 0) !== 0) {
+      throw new HotplugError('ENODEV', 'attach', 'the machine is shut down')
+    }
     return new Locks(handle, attach(handle.control, handle.arch), null)
   }
 
@@ -200,9 +210,13 @@ function attach(control: Control, arch: Arch): Attachment {
   return { slot, oracle, kernelThreadIds: isKernels, watch }
 }
 
-async function startService(data: ServiceData, { oracle, watch }: Attachment): Promise<Service> {
+async function startService(
+  data: ServiceData,
+  { oracle, watch }: Attachment,
+  onNews?: (news: unknown) => void,
+): Promise<Service> {
   try {
-    return await Service.start(data, oracle)
+    return await Service.start(data, oracle, onNews)
   } catch (error) {
     watch[Symbol.dispose]()
     throw error

@@ -63,27 +63,37 @@ export class Service {
   report: ServiceReport
   private readonly data: ServiceData
   private readonly oracle: ThreadOracle
+  private readonly onNews: (news: unknown) => void
   private worker: Worker
   private nrStarts = 1
   private isStopping = false
 
-  /** Starts it and waits until it is ready. */
-  static async start(data: ServiceData, oracle: ThreadOracle): Promise<Service> {
+  /**
+   * Starts it and waits until it is ready.
+   *
+   * @param onNews Is given what its module posts beside its report.
+   */
+  static async start(
+    data: ServiceData,
+    oracle: ThreadOracle,
+    onNews: (news: unknown) => void = () => {},
+  ): Promise<Service> {
     const worker = startWorker(data)
     const [report] = (await once(worker, 'message')) as [ServiceReport]
     worker.unref()
-    return new Service(data, oracle, { worker, report })
+    return new Service(data, oracle, { worker, report, onNews })
   }
 
   private constructor(
     data: ServiceData,
     oracle: ThreadOracle,
-    first: { worker: Worker; report: ServiceReport },
+    first: { worker: Worker; report: ServiceReport; onNews: (news: unknown) => void },
   ) {
     this.data = { ...data, form: first.report.form }
     this.oracle = oracle
     this.worker = first.worker
     this.report = first.report
+    this.onNews = first.onNews
     this.watch(first.worker)
   }
 
@@ -108,6 +118,13 @@ export class Service {
   private watch(worker: Worker): void {
     let error: unknown = new Error('it ended')
     worker.on('error', reason => (error = reason))
+    worker.on('message', (news: ServiceReport) => {
+      if (!('tid' in news)) return this.onNews(news)
+      this.nrStarts = 1
+      this.report = news
+      if (!this.isStopping) worker.unref()
+    })
+    if (this.report.tid !== 0) worker.unref() // a listener for messages holds the event loop
     worker.once('exit', () => this.restart(worker, error))
   }
 
@@ -121,11 +138,6 @@ export class Service {
     const worker = startWorker(this.data)
     this.worker = worker
     this.report = { ...this.report, tid: 0, start: 0 }
-    worker.once('message', (report: ServiceReport) => {
-      this.nrStarts = 1
-      this.report = report
-      if (!this.isStopping) worker.unref()
-    })
     this.watch(worker)
   }
 }

@@ -30,7 +30,7 @@
  *
  * Checked by guard.check.ts.
  */
-import { barrierAll, load, store, storePlain, type Words } from '#atomics'
+import { barrierAll, load, store, storePlain, type Words, wait } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, type Acquisition, acquire, Turnstile } from './acquire.ts'
@@ -136,6 +136,22 @@ export class Guard {
   synchronize(): void {
     const period = this.beginPeriod()
     acquire(period)
+  }
+
+  /**
+   * As `synchronize`, but looks only so many times, POLL_MS apart.
+   *
+   * @param looks 1 or more.
+   * @returns The slot of a thread that is still inside, or -1 if none is.
+   * @throws {HotplugError} `EDEADLK`, `EINVAL`: as `synchronize`.
+   */
+  trySynchronize(looks: number): number {
+    const period = this.beginPeriod()
+    for (let i = 1; !period.step(); i++) {
+      if (i >= looks) return period.slotInside()
+      wait(period.words, period.index, period.value, POLL_MS)
+    }
+    return -1
   }
 
   /**

@@ -219,7 +219,15 @@ export const VIRTUAL_HIGH = 3 * CACHE_LINE_WORDS
 export const VIRTUAL_HINT = VIRTUAL_HIGH + 1
 /** Not 0: per-CPU page lists are not to be used. */
 export const PERCPU_DISABLED = 2 * CACHE_LINE_WORDS
-const EVENT_WORDS = 8 * CACHE_LINE_WORDS
+/** Pages of online blocks, but those that hold records. Changes under `memHotplugLock`. */
+export const ONLINE_PAGES = 4 * CACHE_LINE_WORDS
+/** What was asked for last, by boot or resize, in blocks. */
+export const REQUESTED_BLOCKS = ONLINE_PAGES + 1
+/** The service thread's mailbox (requests.ts). */
+export const MAILBOX = 5 * CACHE_LINE_WORDS
+/** Requests for room (service thread: unmap, compact), counted as barriers are. */
+export const RECLAIM = 8 * CACHE_LINE_WORDS
+const EVENT_WORDS = 10 * CACHE_LINE_WORDS
 
 /** A thread's list of free pages of one zone: a count, a token, then page frame numbers. */
 export const PERCPU_LIST_WORDS = 2 * CACHE_LINE_WORDS

@@ -7,14 +7,14 @@
  *
  *     GOING_ONLINE, GOING_OFFLINE     may be refused: whoever throws or rejects vetoes, by its code
  *                                     and message. So does whoever does not answer in time, or is
- *                                     still busy with the letter before. Nobody is asked after a veto
+ *                                     still busy with the letter before; that ends the asking
  *     CANCEL_ONLINE, CANCEL_OFFLINE   it will not be: to those that saw GOING, and only to them
  *     ONLINE, OFFLINE                 it is done: to all. Nobody can object; failures are warnings
  *
- * To those that saw GOING. The caller knows whom it asked, but an operator may die between GOING and
- * CANCEL, and whoever rolls back knows nothing. So each notifier's own thread remembers which GOING
- * it has run, and passes over a CANCEL of any other: CANCEL may be sent to all. One that is late may
- * find the CANCEL in place of the GOING that it never read, and then sees neither.
+ * To those that saw GOING. The caller knows whom it asked, but an operator may die between GOING
+ * and CANCEL, and whoever rolls back knows nothing. So each notifier's own thread remembers which
+ * GOING it has run, and passes over a CANCEL of any other: CANCEL may be sent to all. One that is
+ * late may find the CANCEL in place of the GOING that it never read, and then sees neither.
  *
  * A notifier that starts an operation on memory would wait for the operation that waits for it.
  * Those ask `insideNotifier()` and refuse with EDEADLK; it knows what runs on behalf of a notifier,

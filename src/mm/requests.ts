@@ -3,7 +3,7 @@
  * again.
  *
  *     POSTED   how many were ever posted       KIND, ARGUMENTS   of the last one posted
- *     DONE     how many were ever served       RESULTS           of the last one served
+ *     DONE     how many were ever served       RESULTS, FAILURE  of the last one served
  *
  *     client, with `memAddRemoveLock` held     service thread
  *     C1  DONE = POSTED: nobody's is left      S1  POSTED = DONE: nothing to do
@@ -20,6 +20,7 @@
  * Checked by requests.check.ts.
  */
 import { add, load, notify, store, type Words } from '#atomics'
+import { type HotplugCode, HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, type Acquisition, acquire, Turnstile } from '../locking/acquire.ts'
 import { requireWords } from '../locking/words.ts'
 
@@ -29,9 +30,30 @@ const KIND = 2
 const ARGUMENTS = 3
 /** Words that a request can say. */
 export const ARGUMENTS_MAX = 4
-const RESULTS = ARGUMENTS + ARGUMENTS_MAX
+/** 0, or why it could not be done: one more than the code's place in FAILURES. */
+const FAILURE = ARGUMENTS + ARGUMENTS_MAX
+const RESULTS = FAILURE + 1
 /** Words that an answer can say. */
 export const RESULTS_MAX = 24
+
+const FAILURES: readonly HotplugCode[] = ['ENOMEM', 'EBUSY', 'EINVAL', 'ENOSYS']
+
+/** What can be asked for; each can be done again from the start. */
+export const RequestKind = {
+  /** Block: its memory arrives, its pages have records. */
+  Prepare: 1,
+  /** Block, 1 if for the first time: moves pages for some milliseconds. Answers as `Slice`. */
+  Migrate: 2,
+  /** Block: its memory leaves. Answers how many units of `DISCARD_UNIT` bytes have. */
+  Discard: 3,
+  /** Pages that are to be free, 1 if for the first time: compacts for some milliseconds. */
+  Compact: 4,
+  /** What a dead operator left: see recovery.ts. With `memHotplugLock` held for writing. */
+  Recover: 5,
+} as const
+
+/** In what the answer to Discard counts. */
+export const DISCARD_UNIT = 4096
 
 /** How requests reach the service thread. */
 export interface Bell {
@@ -50,13 +72,18 @@ export class Requests {
   readonly words: Words
   readonly index: number
   private readonly bell: Bell
+  private readonly stop: Words
 
   /** Words of shared memory that the mailbox needs. */
   static readonly WORDS = RESULTS + RESULTS_MAX
 
-  /** @throws {HotplugError} `EINVAL`: the memory is not shared, or out of bounds. */
-  constructor(words: Words, index: number, bell: Bell) {
+  /**
+   * @param stop Not 0 in its first word once the service thread serves no more.
+   * @throws {HotplugError} `EINVAL`: the memory is not shared, or out of bounds.
+   */
+  constructor(words: Words, index: number, bell: Bell, stop: Words) {
     requireWords('requests', words, index, Requests.WORDS)
+    this.stop = stop
     this.words = words
     this.index = index
     this.bell = bell
@@ -66,6 +93,8 @@ export class Requests {
    * Has the service thread do something, and blocks until that is done. One client at a time.
    *
    * @returns `RESULTS_MAX` words of answer.
+   * @throws {HotplugError} It could not be done; the code says why. `ENODEV`: the machine is shut
+   *   down.
    */
   ask(request: Request): number[] {
     acquire(new Settled(this))
@@ -106,6 +135,12 @@ export class Requests {
     return { kind, args: this.read(ARGUMENTS, ARGUMENTS_MAX) }
   }
 
+  /** Service thread: what `next` gave cannot be done. */
+  fail(code: HotplugCode): void {
+    store(this.words, this.index + FAILURE, FAILURES.indexOf(code) + 1)
+    this.finish([])
+  }
+
   /** Service thread: what `next` gave is done. */
   finish(results: readonly number[]): void {
     for (let i = 0; i < results.length; i++) {
@@ -116,14 +151,26 @@ export class Requests {
     notify(this.words, this.index + DONE) // S4
   }
 
+  /** Throws once nobody serves any more. */
+  assertServed(): void {
+    if (load(this.stop, 0) === 0) return
+    throw new HotplugError('ENODEV', 'ask the service thread', 'the machine is shut down')
+  }
+
   private post({ kind, args }: Request): void {
     store(this.words, this.index + KIND, kind) // C2
+    store(this.words, this.index + FAILURE, 0)
     for (let i = 0; i < args.length; i++) store(this.words, this.index + ARGUMENTS + i, args[i]!)
     add(this.words, this.index + POSTED, 1) // C3
     this.bell.ring() // C4
   }
 
   private answer(): number[] {
+    const failure = load(this.words, this.index + FAILURE)
+    if (failure !== 0) {
+      const reason = 'the service thread could not'
+      throw new HotplugError(FAILURES[failure - 1]!, 'serve a request', reason)
+    }
     return this.read(RESULTS, RESULTS_MAX)
   }
 
@@ -143,8 +190,10 @@ class Settled implements Acquisition {
   readonly index: number
   value = 0
   private readonly posted: number
+  private readonly requests: Requests
 
   constructor(requests: Requests) {
+    this.requests = requests
     this.words = requests.words
     this.index = requests.index + DONE
     this.posted = requests.index + POSTED
@@ -154,7 +203,9 @@ class Settled implements Acquisition {
     const done = load(this.words, this.index)
     const posted = load(this.words, this.posted)
     this.value = done
-    return posted === done
+    if (posted === done) return true
+    this.requests.assertServed()
+    return false
   }
 
   cancel(): void {}

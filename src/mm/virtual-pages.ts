@@ -3,7 +3,7 @@
  *
  *     open                                          retire, by whoever unpublished the last of it
  *     O1  STATE: Free -> Reserved | mine            R1  STATE: Sealed -> Retired | mine
- *     O2  take a frame: its word is Allocated|mine  R2  LIVE = head; head: -> vpn; until it succeeds
+ *     O2  take a frame: its word is Allocated|mine  R2  LIVE = head; head -> vpn; until it succeeds
  *     O3  OWNER, LIVE
  *     O4  frame's word: -> Mapped | vpn             service thread
  *     O5  PTE names the frame                       T1  each on the stack: STATE = Retired | mine

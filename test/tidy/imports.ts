@@ -18,6 +18,17 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 }
 const FACES: Readonly<Record<string, readonly string[]>> = {
   'src/locking.ts': ['lib', 'atomics', 'locking', 'arch'],
+  'src/machine.ts': [
+    'lib',
+    'atomics',
+    'locking',
+    'arch',
+    'mm',
+    'collections',
+    'service',
+    'src/locking.ts',
+  ],
+  'src/index.ts': ['lib', 'mm', 'collections', 'src/machine.ts'],
   'src/check.ts': ['lib', 'check'],
 }
 
@@ -25,6 +36,7 @@ const FACES: Readonly<Record<string, readonly string[]>> = {
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   acorn: ['check'],
   koffi: ['arch'],
+  '#protections': ['locking', 'mm', 'collections'],
 }
 
 /** Folders import only what stands before them; the checker stands beside them. */

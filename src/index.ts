@@ -1,0 +1,12 @@
+/* hotplug: shared memory that can shrink. */
+export { type Blocker, type HotplugCode, HotplugError } from './lib/errors.ts'
+export type { Size } from './lib/units.ts'
+export { type BootOptions, type Capabilities, Machine, type MachineHandle } from './machine.ts'
+export type { BlockStateName, ZoneName } from './mm/blocks.ts'
+export type { AddOptions, BlockInfo, Memory } from './mm/memory.ts'
+export type { MemoryAction, MemoryEvent, MemoryNotifier, NotifyOptions } from './mm/notifiers.ts'
+export type { OfflineReport } from './mm/offline.ts'
+export type { AutoOnline, OnlineType } from './mm/online.ts'
+export type { OperationOptions, Progress } from './mm/operation.ts'
+export type { RawMemory } from './mm/raw.ts'
+export type { ResizeReport } from './mm/resize.ts'

@@ -1,0 +1,236 @@
+/*
+ * A machine: memory that arrives and leaves under load, and what is built on it, for all threads of
+ * the process.
+ *
+ *     main     boot: reserves, starts the service thread, brings the first memory online
+ *     others   attach: a slot, at once, whoever made the thread
+ */
+import { BarrierRequests } from './arch/barrier.ts'
+import type { Arch } from './arch/service.ts'
+import { HotplugError } from './lib/errors.ts'
+import { bytesOf, type Size, sizeText } from './lib/units.ts'
+import { Locks, type LocksHandle } from './locking.ts'
+import { addMemory } from './mm/add-remove.ts'
+import { geometryOf, RECLAIM } from './mm/geometry.ts'
+import { exclusively, type Hotplug } from './mm/hotplug.ts'
+import { Memory } from './mm/memory.ts'
+import { type AutoOnline, onlineBlock, requireAutoOnline } from './mm/online.ts'
+import { Limit } from './mm/operation.ts'
+import { PageAllocator } from './mm/page-allocator.ts'
+import type { PinRecord } from './mm/pins.ts'
+import { type RawMemory, takeRaw } from './mm/raw.ts'
+import type { Recovered } from './mm/recovery.ts'
+import { type MachineMemory, openHotplug, reserveMachineMemory } from './service/machine-memory.ts'
+
+const MEMORY_DEFAULT = '256MiB'
+const MAX_MEMORY_DEFAULT = '4GiB'
+const BLOCK_SIZE_DEFAULT = '64MiB'
+const PAGE_SIZE_DEFAULT = '16KiB'
+const SERVICE_MODULE = new URL('./service/machine-thread.js', import.meta.url).href
+
+/** How to boot a machine. */
+export interface BootOptions {
+  /** What is online at first, rounded up to whole blocks; 256 MiB if left out. */
+  readonly memory?: Size | undefined
+  /** What it can ever have, and what is reserved; 4 GiB, or `memory`, if left out. */
+  readonly maxMemory?: Size | undefined
+  /** Unit that comes and goes: a power of two from 4 MiB to 1 GiB; 64 MiB if left out. */
+  readonly blockSize?: Size | undefined
+  /** Unit that moves: a power of two from 4 KiB to 64 KiB; 16 KiB if left out. */
+  readonly pageSize?: Size | undefined
+  /** What becomes of memory that is added; `online_movable` if left out. */
+  readonly autoOnline?: AutoOnline | undefined
+  /** Threads that can be attached at once, main among them; 64 if left out. */
+  readonly threads?: number | undefined
+  /** `portable`: only what every Node has. Else as HOTPLUG_ARCH says, else `auto`. */
+  readonly arch?: Arch | undefined
+  /** Whether lockdep watches; else as HOTPLUG_LOCKDEP=1 says. */
+  readonly lockdep?: boolean | undefined
+}
+
+/** What a machine can do, found out at boot. */
+export interface Capabilities {
+  /** Whether memory that leaves goes back to the system; if not, it is zeroed, and RSS stays. */
+  readonly discard: boolean
+  /** Whether the access guard leaves the fences to whoever waits. */
+  readonly asymmetricFence: boolean
+  /** Whether any thread can see that another is dead, or only the one that made it. */
+  readonly kernelThreadIds: boolean
+  /** Why something is missing. */
+  readonly reason?: string | undefined
+}
+
+/** What a thread needs to attach. Cloneable: pass it in `workerData` or a message. */
+export interface MachineHandle {
+  readonly locks: LocksHandle
+  readonly memory: MachineMemory
+  readonly autoOnline: AutoOnline
+  readonly capabilities: Capabilities
+}
+
+/**
+ * A machine, as the calling thread uses it.
+ *
+ *     await using machine = await Machine.boot({ memory: '1GiB' })
+ *     new Worker(url, { workerData: machine.handle })   // there: Machine.attach(workerData)
+ */
+export class Machine implements AsyncDisposable {
+  /** For `Machine.attach` in other threads. */
+  readonly handle: MachineHandle
+  /** Memory that comes and goes. */
+  readonly memory: Memory
+  /** The machine's locks, by the kernel's names. */
+  readonly locks: Locks
+  private readonly hotplug: Hotplug
+  private readonly allocator: PageAllocator
+
+  /**
+   * Makes a machine, and attaches the main thread to it.
+   *
+   * @throws {HotplugError} `EINVAL`: bad options. `ENOMEM`: so much cannot be reserved, or brought
+   *   online. `EPERM`: not the main thread. Nothing is left behind.
+   */
+  static async boot(options: BootOptions = {}): Promise<Machine> {
+    const { threads, arch, lockdep } = options
+    const autoOnline = requireAutoOnline('boot', options.autoOnline ?? 'online_movable')
+    const { geometry, nrBlocks } = sizesOf(options)
+    let memory: MachineMemory | null = null
+    let machine: Machine | null = null
+    const locks = await Locks.bootWith({ threads, arch, lockdep }, (nrSlots, stop) => {
+      memory = reserveMachineMemory(geometry, nrSlots, stop)
+      const onNews = (news: unknown): void => void machine?.cancelUndone(news)
+      return { module: SERVICE_MODULE, more: memory, onNews }
+    })
+    const capabilities = capabilitiesOf(locks)
+    machine = new Machine({ locks: locks.handle, memory: memory!, autoOnline, capabilities }, locks)
+    try {
+      await machine.bringUp(nrBlocks)
+      return machine
+    } catch (error) {
+      await machine.shutdown()
+      throw error
+    }
+  }
+
+  /**
+   * Attaches the calling thread, whoever made it, at once.
+   *
+   * @throws {HotplugError} `ENOSPC`: so many threads are attached already. `ENODEV`: the machine is
+   *   shut down.
+   */
+  static attach(handle: MachineHandle): Machine {
+    return new Machine(handle, Locks.attach(handle.locks))
+  }
+
+  private constructor(handle: MachineHandle, locks: Locks) {
+    this.handle = handle
+    this.locks = locks
+    const { memory, autoOnline } = handle
+    const frames = openHotplug(memory, locks, [])
+    const { zones } = (this.allocator = new PageAllocator(
+      locks.slot,
+      memory.control,
+      frames.space,
+      locks.guard,
+    ))
+    this.hotplug = { ...frames, zones }
+    this.memory = new Memory(this.hotplug, autoOnline)
+  }
+
+  /** What the machine can do. */
+  get capabilities(): Capabilities {
+    return this.handle.capabilities
+  }
+
+  /**
+   * Takes raw memory, zeroed: it never moves, so its block cannot go offline until it is released.
+   * Of zone Normal: memory that is online as `online_movable` has no room for it.
+   *
+   * @throws {HotplugError} `EINVAL`: a size or owner that cannot be. `ENOMEM`: no room side by
+   * side.
+   *   `ENOSPC`: too many are held.
+   */
+  buffer(size: Size, { owner }: { readonly owner: string }): RawMemory {
+    const bytes = bytesOf(size, 'take raw memory', 'its size')
+    return takeRaw(this.parts(), bytes, owner)
+  }
+
+  /** Who holds memory that cannot move. */
+  pins(): PinRecord[] {
+    return this.hotplug.pins.all()
+  }
+
+  /**
+   * Detaches the calling thread. In the main thread, ends the machine: all its memory goes back to
+   * the system, whoever still has a view of it. More than once is no error.
+   */
+  async shutdown(): Promise<void> {
+    await this.locks.shutdown()
+  }
+
+  /** As `shutdown`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.shutdown()
+  }
+
+  /** Room for those who found none: has the service thread look for some. Blocks. */
+  private reclaim(): void {
+    const { slot } = this.locks
+    const requests = new BarrierRequests(this.handle.memory.control.events, RECLAIM)
+    requests.request(slot.slots, () => this.locks.reviveService())
+  }
+
+  private parts() {
+    const { hotplug, allocator, handle } = this
+    const { pins, space: frames } = hotplug
+    return { control: handle.memory.control, frames, allocator, pins }
+  }
+
+  private async bringUp(nrBlocks: number): Promise<void> {
+    const { blockSize } = this.hotplug.geometry
+    const added = await addMemory(this.hotplug, nrBlocks * blockSize)
+    for (const [i, block] of added.entries()) {
+      await onlineBlock(this.hotplug, block, i === 0 ? 'online_kernel' : 'online_movable')
+    }
+    await this.memory.resize(nrBlocks * blockSize)
+  }
+
+  /** Tells notifiers of what the service thread undid for an operator that died. */
+  private async cancelUndone(news: unknown): Promise<void> {
+    const { undone } = news as { undone: readonly Recovered[] }
+    const limit = new Limit('tell of a dead operator')
+    await exclusively(this.hotplug, limit, async () => {
+      for (const { block, action } of undone) await this.hotplug.notifiers.call(action, block, 0)
+    }).catch((error: unknown) => {
+      if (this.locks.slot.token !== 0) throw error
+    })
+  }
+}
+
+function sizesOf(options: BootOptions) {
+  const { memory = MEMORY_DEFAULT, maxMemory = MAX_MEMORY_DEFAULT } = options
+  const { blockSize = BLOCK_SIZE_DEFAULT, pageSize = PAGE_SIZE_DEFAULT } = options
+  const block = bytesOf(blockSize, 'boot', 'blockSize')
+  const page = bytesOf(pageSize, 'boot', 'pageSize')
+  const nrBlocks = Math.max(1, Math.ceil(bytesOf(memory, 'boot', 'memory') / block))
+  const max = bytesOf(maxMemory, 'boot', 'maxMemory')
+  const isDefault = options.maxMemory === undefined
+  const reserved = isDefault ? Math.max(Math.floor(max / block), nrBlocks) * block : max
+  const geometry = geometryOf({ pageSize: page, blockSize: block, maxMemory: reserved })
+  if (nrBlocks > geometry.nrBlocks) {
+    const reason = `memory ${sizeText(nrBlocks * block)} is more than maxMemory ${sizeText(max)}`
+    throw new HotplugError('EINVAL', 'boot', reason)
+  }
+  return { geometry, nrBlocks }
+}
+
+function capabilitiesOf(locks: Locks): Capabilities {
+  const { asymmetricFence, kernelThreadIds, reason } = locks.capabilities
+  const report = locks.serviceReport as { discards: boolean; reason: string | undefined }
+  return {
+    discard: report.discards,
+    asymmetricFence,
+    kernelThreadIds,
+    reason: reason ?? report.reason,
+  }
+}

@@ -1,0 +1,132 @@
+/*
+ * Add and remove: a block's memory arrives, offline, and leaves.
+ *
+ *     add                                         remove
+ *     A1  Adding: reserved for this operation     V1  Offline, else EBUSY
+ *     A2  addresses, no huge pages, records       V2  Removing: cannot fail any more
+ *         of its pages in its first ones          V3  its memory goes back to the system
+ *     A3  Offline                                 V4  Absent
+ *     A4  lock released; online, if so asked
+ *
+ * Adding is all or nothing: what was added before a block that fails leaves again. Going online
+ * afterwards is a matter of its own; where it fails, the memory stays, offline.
+ */
+import { HotplugError } from '../lib/errors.ts'
+import { sizeText } from '../lib/units.ts'
+import { BlockState } from './geometry.ts'
+import { blockName, exclusively, type Hotplug, requireBlock, transition } from './hotplug.ts'
+import { Limit, type OperationOptions } from './operation.ts'
+import { DISCARD_UNIT, RequestKind } from './requests.ts'
+
+/** Where memory is to be added. */
+export interface AddOptions extends OperationOptions {
+  /** The first block; if left out, blocks that are free. */
+  readonly block?: number | undefined
+}
+
+/**
+ * Adds memory, offline.
+ *
+ * @param bytes A multiple of `blockSize`.
+ * @returns The blocks that were added, lowest first.
+ * @throws {HotplugError} `EINVAL`: no whole number of blocks, or outside the machine. `EEXIST`: a
+ *   block that was asked for is there already. `ENOMEM`: more than `maxMemory`, or the system has
+ *   no memory left. `EDEADLK`, `ETIMEDOUT`: as all operations. Nothing was added.
+ */
+export async function addMemory(
+  hotplug: Hotplug,
+  bytes: number,
+  options: AddOptions = {},
+): Promise<number[]> {
+  const limit = new Limit(`add ${sizeText(bytes)}`, options)
+  const { blockSize } = hotplug.geometry
+  if (bytes <= 0 || bytes % blockSize !== 0) {
+    const reason = `it is no multiple of blockSize ${sizeText(blockSize)}`
+    throw new HotplugError('EINVAL', limit.operation, reason)
+  }
+  return await exclusively(hotplug, limit, async () => {
+    const chosen = choose(hotplug, limit, bytes / blockSize, options.block)
+    const added: number[] = []
+    try {
+      for (const block of chosen) {
+        limit.check()
+        await addBlock(hotplug, block)
+        added.push(block)
+      }
+    } catch (error) {
+      for (const block of added.reverse()) await leave(hotplug, block)
+      throw error
+    }
+    return added
+  })
+}
+
+function choose(hotplug: Hotplug, limit: Limit, count: number, first?: number): number[] {
+  const { blocks, geometry } = hotplug
+  if (first === undefined) {
+    const absent = blocks.in(BlockState.Absent)
+    if (absent.length >= count) return absent.slice(0, count)
+    const room = sizeText(absent.length * geometry.blockSize)
+    const reason = `maxMemory ${sizeText(geometry.maxMemory)} has room for ${room} more`
+    throw new HotplugError('ENOMEM', limit.operation, reason)
+  }
+  const isWithin = Number.isInteger(first) && first >= 0 && first + count <= geometry.nrBlocks
+  if (!isWithin) {
+    const reason = `there are blocks 0 to ${geometry.nrBlocks - 1} only`
+    throw new HotplugError('EINVAL', `${limit.operation} at block ${first}`, reason)
+  }
+  const chosen = Array.from({ length: count }, (_, i) => first + i)
+  const taken = chosen.find(block => blocks.state(block) !== BlockState.Absent)
+  if (taken === undefined) return chosen
+  const reason = `${blockName(taken)} is there already`
+  throw new HotplugError('EEXIST', `${limit.operation} at block ${first}`, reason)
+}
+
+async function addBlock(hotplug: Hotplug, block: number): Promise<void> {
+  const { blocks, geometry, requests, space } = hotplug
+  await transition(hotplug, () => blocks.setState(block, BlockState.Adding)) // A1
+  try {
+    space.grow((block + 1) * geometry.blockSize)
+    await requests.askAsync({ kind: RequestKind.Prepare, args: [block] }) // A2
+  } catch (error) {
+    await transition(hotplug, () => blocks.setState(block, BlockState.Absent))
+    throw error
+  }
+  await transition(hotplug, () => {
+    blocks.beginEpoch(block)
+    blocks.setState(block, BlockState.Offline) // A3
+  })
+}
+
+/**
+ * Removes a block that is offline.
+ *
+ * @returns How many bytes went back to the system.
+ * @throws {HotplugError} `EINVAL`: no such block. `ENODEV`: it is not there. `EBUSY`: it is not
+ *   offline. `EDEADLK`, `ETIMEDOUT`: as all operations. Nothing has changed.
+ */
+export async function removeBlock(
+  hotplug: Hotplug,
+  block: number,
+  options: OperationOptions = {},
+): Promise<number> {
+  const limit = new Limit(`remove ${blockName(block)}`, options)
+  return await exclusively(hotplug, limit, async () => {
+    requireBlock(hotplug, limit.operation, block)
+    const state = hotplug.blocks.stateName(block)
+    if (state !== 'offline') {
+      const reason = `${blockName(block)} is ${state}`
+      const blockedBy = [{ device: blockName(block), reason }]
+      throw new HotplugError('EBUSY', limit.operation, reason, { blockedBy })
+    }
+    return await leave(hotplug, block)
+  })
+}
+
+async function leave(hotplug: Hotplug, block: number): Promise<number> {
+  const { blocks, requests } = hotplug
+  await transition(hotplug, () => blocks.setState(block, BlockState.Removing)) // V2
+  const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block] }) // V3
+  await transition(hotplug, () => blocks.setState(block, BlockState.Absent)) // V4
+  return answer[0]! * DISCARD_UNIT
+}

@@ -1,0 +1,162 @@
+/*
+ * The block table: what each block is.
+ *
+ *     Absent -> Adding -> Offline -> GoingOnline -> Online -> GoingOffline -> Offline
+ *                         Offline -> Removing -> Absent
+ *
+ * A state changes with `memAddRemoveLock` held, and `memHotplugLock` for writing; so a walker that
+ * holds `memHotplugLock` for reading sees states and counters that belong together. One word can be
+ * read at any time.
+ *
+ * Deaths. An operator that dies leaves a block on its way: see recovery.ts.
+ */
+import { load, store } from '#atomics'
+import { assert } from '../lib/assert.ts'
+import {
+  BLOCK_EPOCH,
+  BLOCK_FREE,
+  BLOCK_RECORD_WORDS,
+  BLOCK_STATE,
+  BLOCK_ZONE,
+  BlockState,
+  type Geometry,
+  type MemoryControl,
+  ONLINE_PAGES,
+  ZoneKind,
+} from './geometry.ts'
+import { nrManagedPages } from './memmap.ts'
+
+/** What a block is, in words. */
+export type BlockStateName =
+  | 'absent'
+  | 'adding'
+  | 'offline'
+  | 'going-online'
+  | 'online'
+  | 'going-offline'
+  | 'removing'
+
+const NAMES: readonly BlockStateName[] = [
+  'absent',
+  'adding',
+  'offline',
+  'going-online',
+  'online',
+  'going-offline',
+  'removing',
+]
+
+/** Where pages come from: what cannot move, and what can. */
+export type ZoneName = 'Normal' | 'Movable'
+
+/** The block table, for any thread. */
+export class Blocks {
+  readonly control: MemoryControl
+  readonly geometry: Geometry
+
+  constructor(control: MemoryControl) {
+    this.control = control
+    this.geometry = control.geometry
+  }
+
+  /** A `BlockState`. */
+  state(block: number): number {
+    return load(this.control.blocks, block * BLOCK_RECORD_WORDS + BLOCK_STATE)
+  }
+
+  /** The state's name. */
+  stateName(block: number): BlockStateName {
+    return NAMES[this.state(block)]!
+  }
+
+  /** The zone of a block that is online, or on the way; null for others. */
+  zone(block: number): ZoneName | null {
+    if (!this.hasPages(block)) return null
+    return zoneName(this.zoneKind(block))
+  }
+
+  /** A `ZoneKind`; of a block that has pages. */
+  zoneKind(block: number): 0 | 1 {
+    return load(this.control.blocks, block * BLOCK_RECORD_WORDS + BLOCK_ZONE) === ZoneKind.Normal
+      ? 0
+      : 1
+  }
+
+  /** Whether its pages count as online. */
+  hasPages(block: number): boolean {
+    const state = this.state(block)
+    return state === BlockState.Online || state === BlockState.GoingOffline
+  }
+
+  /** Pages that somebody has; of a block that has pages. */
+  usedPages(block: number): number {
+    const free = load(this.control.blocks, block * BLOCK_RECORD_WORDS + BLOCK_FREE)
+    return nrManagedPages(this.geometry) - free
+  }
+
+  /** Blocks in one of these states, lowest first. */
+  in(...states: readonly number[]): number[] {
+    const found: number[] = []
+    for (let block = 0; block < this.geometry.nrBlocks; block++) {
+      const state = this.state(block)
+      if (states.includes(state)) found.push(block)
+    }
+    return found
+  }
+
+  /** Pages of the blocks that are online, but those that hold the records of pages. */
+  onlinePages(): number {
+    return load(this.control.events, ONLINE_PAGES)
+  }
+
+  /** Call with `memHotplugLock` held for writing. */
+  setState(block: number, state: number): void {
+    store(this.control.blocks, block * BLOCK_RECORD_WORDS + BLOCK_STATE, state)
+  }
+
+  /** Call with `memHotplugLock` held for writing, before the zone is given the block's pages. */
+  setZone(block: number, kind: number): void {
+    store(this.control.blocks, block * BLOCK_RECORD_WORDS + BLOCK_ZONE, kind)
+  }
+
+  /** The block is there anew. Call as `setState`. */
+  beginEpoch(block: number): void {
+    const at = block * BLOCK_RECORD_WORDS + BLOCK_EPOCH
+    const epoch = load(this.control.blocks, at)
+    store(this.control.blocks, at, (epoch + 1) & 0x7fffffff)
+  }
+
+  /** How often the block was added. */
+  epoch(block: number): number {
+    return load(this.control.blocks, block * BLOCK_RECORD_WORDS + BLOCK_EPOCH)
+  }
+
+  /** Sums up what is online. Call with `memHotplugLock` held for writing, after each change. */
+  count(): void {
+    let pages = 0
+    for (let block = 0; block < this.geometry.nrBlocks; block++) {
+      const isOnline = this.hasPages(block)
+      if (isOnline) pages += nrManagedPages(this.geometry)
+    }
+    store(this.control.events, ONLINE_PAGES, pages)
+  }
+
+  /**
+   * Throws unless states and counters belong together. Call with `memHotplugLock` held for reading
+   * or writing.
+   */
+  assertWhole(): void {
+    let pages = 0
+    for (let block = 0; block < this.geometry.nrBlocks; block++) {
+      const isOnline = this.hasPages(block)
+      if (isOnline) pages += nrManagedPages(this.geometry)
+    }
+    const counted = this.onlinePages()
+    assert(counted === pages, `blocks: ${counted} pages are said to be online, ${pages} are`)
+  }
+}
+
+/** A `ZoneKind`'s name. */
+export function zoneName(kind: number): ZoneName {
+  return kind === ZoneKind.Normal ? 'Normal' : 'Movable'
+}

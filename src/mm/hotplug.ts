@@ -1,0 +1,126 @@
+/*
+ * Memory hotplug: blocks arrive, go online, go offline, leave, under load.
+ *
+ *     operation (any thread, on its event loop)         service thread
+ *     memAddRemoveLock, over the whole of it
+ *       memHotplugLock for writing: a short transition
+ *       notifiers                                       memory arrives, moves, leaves (requests.ts)
+ *       memHotplugLock for writing: a short transition
+ *
+ * An operation that fails before its last transition undoes what it did, in reverse. Where it dies
+ * in the middle, the next operation, or the service thread, undoes it (recovery.ts).
+ *
+ * Notifiers run with `memAddRemoveLock` held, so an operation that one of them calls would wait for
+ * itself: EDEADLK.
+ *
+ * After the kernel's mm/memory_hotplug.c.
+ */
+import { isBroken } from '#protections'
+import type { AddressSpace } from '../arch/address-space.ts'
+import { HotplugError } from '../lib/errors.ts'
+import type { HotplugLocks } from '../locking/hotplug-locks.ts'
+import type { Blocks } from './blocks.ts'
+import { type Geometry, ZoneKind } from './geometry.ts'
+import type { Box } from './mailboxes.ts'
+import { insideNotifier, type Notifiers, vetoError } from './notifiers.ts'
+import type { Limit } from './operation.ts'
+import type { Pins } from './pins.ts'
+import { recovered } from './recovery.ts'
+import { RequestKind, type Requests } from './requests.ts'
+import type { Zone } from './zone.ts'
+
+/** What operations work with, in one thread. */
+export interface Hotplug {
+  readonly geometry: Geometry
+  readonly locks: HotplugLocks
+  readonly blocks: Blocks
+  /** By `ZoneKind`. */
+  readonly zones: readonly Zone[]
+  readonly space: AddressSpace
+  readonly pins: Pins
+  readonly notifiers: Notifiers
+  readonly requests: Requests
+}
+
+/** What a block is called. */
+export function blockName(block: number): string {
+  return `memory${block}`
+}
+
+/**
+ * Runs a whole operation with `memAddRemoveLock` held.
+ *
+ * @throws {HotplugError} `EDEADLK`: it is called from a memory notifier. `ETIMEDOUT`: as `limit`.
+ */
+export async function exclusively<T>(
+  hotplug: Hotplug,
+  limit: Limit,
+  body: () => Promise<T>,
+): Promise<T> {
+  if (insideNotifier()) {
+    const reason = 'this is called from a memory notifier, which the running operation waits for'
+    throw new HotplugError('EDEADLK', limit.operation, reason)
+  }
+  if (isBroken('memAddRemoveLock')) return await body()
+  const held = await hotplug.locks.memAddRemoveLock.lockAsync(limit.acquire())
+  try {
+    if (held.ownerDied) await recover(hotplug)
+    return await body()
+  } finally {
+    held.release()
+  }
+}
+
+/** Runs a short change of what is online, with `memHotplugLock` held for writing. */
+export async function transition(hotplug: Hotplug, body: () => void): Promise<void> {
+  const held = isBroken('memHotplugLock') ? null : await hotplug.locks.memHotplugBeginAsync()
+  try {
+    body()
+    hotplug.blocks.count()
+  } finally {
+    held?.release()
+  }
+}
+
+/** What a dead operator left. Call with `memAddRemoveLock` held. */
+async function recover(hotplug: Hotplug): Promise<void> {
+  const held = await hotplug.locks.memHotplugBeginAsync()
+  let answer: readonly number[]
+  try {
+    answer = await hotplug.requests.askAsync({ kind: RequestKind.Recover, args: [] })
+  } finally {
+    held.release()
+  }
+  for (const { block, action } of recovered(answer)) {
+    await hotplug.notifiers.call(action, block, ZoneKind.Normal)
+  }
+}
+
+/**
+ * Asks the notifiers whether a block may go on or off.
+ *
+ * @param kind The block's `ZoneKind`.
+ * @param seen Is given those that were told, whom a CANCEL concerns.
+ * @throws {HotplugError} A veto, by the notifier's code.
+ */
+export async function going(
+  { notifiers }: Hotplug,
+  { operation }: Limit,
+  [action, block, kind]: readonly ['GOING_ONLINE' | 'GOING_OFFLINE', number, number],
+  seen: Box[],
+): Promise<void> {
+  const { notified, veto } = await notifiers.call(action, block, kind)
+  seen.push(...notified)
+  if (veto !== null) throw vetoError(operation, veto)
+}
+
+/** @throws {HotplugError} `EINVAL`: not a block of this machine. `ENODEV`: it is not there. */
+export function requireBlock(hotplug: Hotplug, operation: string, block: number): void {
+  const { nrBlocks } = hotplug.geometry
+  if (!Number.isInteger(block) || block < 0 || block >= nrBlocks) {
+    throw new HotplugError('EINVAL', operation, `there are blocks 0 to ${nrBlocks - 1} only`)
+  }
+  if (hotplug.blocks.stateName(block) === 'absent') {
+    throw new HotplugError('ENODEV', operation, `${blockName(block)} is not there`)
+  }
+}

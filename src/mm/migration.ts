@@ -1,0 +1,271 @@
+/*
+ * Migration: mapped pages move to other frames while threads read and write them. Readers are never
+ * held up; writers wait for one batch at most.
+ *
+ *     service thread, a batch of pages              reader, inside the guard
+ *     M1  takes target frames                       loads the PTE, reads that frame
+ *     M2  each PTE: WRITE_PROTECTED
+ *     M3  grace period: no writer is left           writer, inside the guard
+ *         that saw it unprotected; the old          U1  loads EVENT
+ *         frames of the batch before are free       U2  loads the PTE: protected: leaves, sleeps
+ *     M4  copies frames, says whose they are            on EVENT while it is as in U1, from U1
+ *     M5  each PTE: the target, unprotected         U3  writes that frame
+ *     M6  EVENT + 1, wakes who sleeps on it
+ *     M7  the next batch's M3, or a grace period
+ *         of its own: the old frames are free
+ *
+ * No lost write. A writer that saw a PTE unprotected is inside since before M2 was visible to all,
+ * so M3 waits for it; what it wrote is in the old frame before M4 copies that. Between M3 and M5
+ * nobody writes it.
+ *
+ * No read of reused memory. A reader that looked up the old frame did so before M5, and M7 waits
+ * for it. Until then both frames hold the same: the old one is not written any more, and what is
+ * written to the new one is seen by whoever looks it up.
+ *
+ * No lost wake-up. M5 comes before M6: a writer that saw the protection had loaded EVENT before.
+ *
+ * A reader that stays inside for longer than LOOKS looks holds up the batch, and with it writers;
+ * so the batch is given up (PTEs unprotected, targets free) and tried again later.
+ *
+ * Nobody else changes the PTE of a mapped page that is not Reserved, which is passed over: what is
+ * not reachable any more is unmapped by the service thread, too. So a successor finds all in the
+ * words: PTEs that are protected it unprotects; frames whose word names a page that another frame
+ * has become are stale (virtual-pages.ts); targets are those of a dead thread (page-allocator.ts).
+ *
+ * Design: DESIGN 3, after the kernel's migrate_pages(). Checked by migration.check.ts.
+ */
+import { add, copyWords, load, loadPlain, notify, store } from '#atomics'
+import { assert } from '../lib/assert.ts'
+import type { Guard } from '../locking/guard.ts'
+import {
+  type Frames,
+  type Geometry,
+  type MemoryControl,
+  PAGE_WORD,
+  PageState,
+  PTE,
+  STATE_MASK,
+  VIRTUAL_HIGH,
+  VIRTUAL_RECORD_WORDS,
+  VIRTUAL_STATE,
+  VirtualState,
+  WRITE_PROTECT_EVENT,
+  WRITE_PROTECTED,
+} from './geometry.ts'
+import {
+  isFreeWord,
+  pageWord,
+  payloadOfWord,
+  recordOfPage,
+  stateOfWord,
+  storePageWord,
+} from './memmap.ts'
+
+/** Pages that are moved at once: so long do writers of them wait. */
+const BATCH_PAGES = 64
+/** How often a grace period looks before the batch is given up: about a millisecond. */
+const LOOKS = 10
+/** Unmovable pages that are named. */
+export const BLOCKERS_MAX = 16
+
+/** Where frames come from, and go to: zones that are not isolated. */
+export interface Targets {
+  /** A frame whose word says Allocated by this thread; -1: there is no room. */
+  take(): number
+  /** Frames that nobody has any more. */
+  give(pfns: readonly number[]): void
+  /** Makes frames resident; `count` from `pfn` on. */
+  populate(pfn: number, count: number): void
+}
+
+/** What a batch came to. */
+export interface Batch {
+  /** Pages that moved. */
+  readonly moved: number
+  /** Why none or not all did: nothing is left to move, no room, a thread that stays inside. */
+  readonly stopped: 'no' | 'empty' | 'noRoom' | 'inside'
+  /** The slot of the thread that stays inside; else -1. */
+  readonly slot: number
+}
+
+/** What is left in a block. */
+export interface Leftover {
+  /** Pages that somebody has. */
+  readonly pages: number
+  /** The first of those that cannot move. */
+  readonly unmovable: readonly number[]
+}
+
+/** The service thread's migration. */
+export class Migration {
+  private readonly control: MemoryControl
+  private readonly geometry: Geometry
+  private readonly frames: Frames
+  private readonly guard: Guard
+  private readonly targets: Targets
+  /** Frames that nobody looks up any more, and somebody may still look at. */
+  private old: number[] = []
+
+  constructor(control: MemoryControl, frames: Frames, guard: Guard, targets: Targets) {
+    this.control = control
+    this.geometry = control.geometry
+    this.frames = frames
+    this.guard = guard
+    this.targets = targets
+  }
+
+  /** Moves pages of `block`, which gives out none, elsewhere. */
+  batch(block: number): Batch {
+    const sources = this.find(block)
+    if (sources.length === 0) {
+      this.settle()
+      return { moved: 0, stopped: 'empty', slot: -1 }
+    }
+    const targets = this.takeTargets(sources.length) // M1
+    const moving = sources.slice(0, targets.length)
+    if (moving.length === 0) return { moved: 0, stopped: 'noRoom', slot: -1 }
+    this.protect(moving) // M2
+    const slot = this.guard.trySynchronize(LOOKS) // M3
+    if (slot !== -1) {
+      this.switch(moving, moving)
+      this.targets.give(targets)
+      return { moved: 0, stopped: 'inside', slot }
+    }
+    this.freeOld()
+    this.copy(moving, targets) // M4
+    this.switch(moving, targets) // M5, M6
+    this.old = moving
+    const isShort = moving.length < sources.length
+    return { moved: moving.length, stopped: isShort ? 'noRoom' : 'no', slot: -1 }
+  }
+
+  /** M7, for the last batch. */
+  settle(): void {
+    if (this.old.length === 0) return
+    this.guard.synchronize()
+    this.freeOld()
+  }
+
+  /** What of `block` somebody has. */
+  leftover(block: number): Leftover {
+    const unmovable: number[] = []
+    let pages = 0
+    for (let page = this.geometry.memmapPages; page < this.geometry.pagesPerBlock; page++) {
+      const word = this.wordOf(block, page)
+      if (isFreeWord(word)) continue
+      pages++
+      if (stateOfWord(word) !== PageState.Raw || unmovable.length === BLOCKERS_MAX) continue
+      unmovable.push(block * this.geometry.pagesPerBlock + page)
+    }
+    return { pages, unmovable }
+  }
+
+  /** As it starts: what a predecessor left protected is not, and its waiters are woken. */
+  recover(): void {
+    const { pageTable, events } = this.control
+    const end = pteAt(load(events, VIRTUAL_HIGH))
+    for (let at = PTE; at < end; at += VIRTUAL_RECORD_WORDS) {
+      const pte = load(pageTable, at)
+      if ((pte & WRITE_PROTECTED) !== 0) store(pageTable, at, pte & ~WRITE_PROTECTED)
+    }
+    this.wakeWriters()
+  }
+
+  /** Mapped frames of `block`, at most a batch. */
+  private find(block: number): number[] {
+    const found: number[] = []
+    const first = block * this.geometry.pagesPerBlock
+    for (let page = this.geometry.memmapPages; page < this.geometry.pagesPerBlock; page++) {
+      const word = this.wordOf(block, page)
+      if (stateOfWord(word) !== PageState.Mapped) continue
+      const vpn = payloadOfWord(word)
+      const state = load(this.control.pageTable, pteAt(vpn) + VIRTUAL_STATE)
+      if ((state & STATE_MASK) === VirtualState.Reserved) continue // its owner may unmap it
+      const pte = load(this.control.pageTable, pteAt(vpn))
+      if (pte !== pteOf(first + page)) continue // stale
+      found.push(first + page)
+      if (found.length === BATCH_PAGES) break
+    }
+    return found
+  }
+
+  private takeTargets(count: number): number[] {
+    const targets: number[] = []
+    while (targets.length < count) {
+      const pfn = this.targets.take()
+      if (pfn === -1) break
+      targets.push(pfn)
+    }
+    let start = 0
+    for (let i = 1; i <= targets.length; i++) {
+      if (i < targets.length && targets[i] === targets[i - 1]! + 1) continue
+      this.targets.populate(targets[start]!, i - start)
+      start = i
+    }
+    return targets
+  }
+
+  private protect(pfns: readonly number[]): void {
+    for (let i = 0; i < pfns.length; i++) {
+      const pte = pteOf(pfns[i]!) | WRITE_PROTECTED
+      store(this.control.pageTable, pteAt(this.vpnOf(pfns[i]!)), pte)
+    }
+  }
+
+  private copy(from: readonly number[], to: readonly number[]): void {
+    const { geometry, frames } = this
+    for (let i = 0; i < from.length; i++) {
+      const vpn = this.vpnOf(from[i]!)
+      storePageWord(geometry, frames, to[i]!, pageWord(PageState.Mapped, vpn))
+      const source = frames.block(from[i]! >>> geometry.pagesPerBlockShift)
+      const target = frames.block(to[i]! >>> geometry.pagesPerBlockShift)
+      copyWords(target, this.startOf(to[i]!), source, this.startOf(from[i]!), geometry.pageWords)
+    }
+  }
+
+  /** M5, M6: what `from` was is `to` from now on. */
+  private switch(from: readonly number[], to: readonly number[]): void {
+    for (let i = 0; i < from.length; i++) {
+      store(this.control.pageTable, pteAt(this.vpnOf(from[i]!)), pteOf(to[i]!))
+    }
+    this.wakeWriters()
+  }
+
+  private wakeWriters(): void {
+    add(this.control.events, WRITE_PROTECT_EVENT, 1)
+    notify(this.control.events, WRITE_PROTECT_EVENT)
+  }
+
+  private freeOld(): void {
+    if (this.old.length > 0) this.targets.give(this.old)
+    this.old = []
+  }
+
+  /** The virtual page that a mapped frame is; its word is changed by this thread alone. */
+  private vpnOf(pfn: number): number {
+    const block = pfn >>> this.geometry.pagesPerBlockShift
+    const word = this.wordOf(block, pfn & (this.geometry.pagesPerBlock - 1))
+    assert(stateOfWord(word) === PageState.Mapped, `migration: page ${pfn} is not mapped`)
+    return payloadOfWord(word)
+  }
+
+  private wordOf(block: number, page: number): number {
+    return loadPlain(this.frames.block(block), recordOfPage(page) + PAGE_WORD)
+  }
+
+  /** Where a frame begins in its block's words. */
+  private startOf(pfn: number): number {
+    const page = pfn & (this.geometry.pagesPerBlock - 1)
+    return page << this.geometry.pageWordsShift
+  }
+}
+
+/** Where the PTE of a virtual page is. */
+export function pteAt(vpn: number): number {
+  return vpn * VIRTUAL_RECORD_WORDS + PTE
+}
+
+/** The PTE that maps to a frame. */
+export function pteOf(pfn: number): number {
+  return (pfn + 1) << 1
+}

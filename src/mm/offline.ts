@@ -1,0 +1,162 @@
+/*
+ * Offline: a block is emptied under load, and gives out no more pages.
+ *
+ *     F1  the block is Online, else EINVAL; a page that cannot move: EBUSY
+ *     F2  isolated: it gives out no page and keeps each page freed into it; GoingOffline
+ *     F3  per-CPU lists drained; GOING_OFFLINE: a veto ends it
+ *     F4  batches are moved until nobody has a page of it (migration.ts); ends early by an abort,
+ *         a deadline, a page that cannot move (EBUSY), or no room elsewhere (ENOMEM)
+ *     F5  point of no return: its pages leave the zone; Offline
+ *     F6  OFFLINE
+ *
+ * What ends it before F5 is undone: it gives out pages again, Online, CANCEL_OFFLINE to those that
+ * were told. Pages that moved stay where they are.
+ */
+import { pause, wallClock } from '../arch/clock.ts'
+import { type Blocker, HotplugError } from '../lib/errors.ts'
+import { slotOfToken } from '../locking/slots.ts'
+import { BlockState, PageState } from './geometry.ts'
+import { blockName, exclusively, going, type Hotplug, requireBlock, transition } from './hotplug.ts'
+import type { Box } from './mailboxes.ts'
+import { isFreeWord, loadPageWord, payloadOfWord, stateOfWord } from './memmap.ts'
+import { BLOCKERS_MAX } from './migration.ts'
+import { Limit, type OperationOptions } from './operation.ts'
+import { RequestKind } from './requests.ts'
+import { type Slice, sliceOf } from './slice.ts'
+
+/** How often nothing moves for want of room before that is the answer. */
+const NO_ROOM_MAX = 3
+const PAUSE_MS = 1
+
+/** What an offline came to. */
+export interface OfflineReport {
+  readonly block: number
+  readonly pagesMoved: number
+  readonly bytesMoved: number
+  readonly durationMs: number
+  /** How long writers of one batch waited at most. */
+  readonly longestBatchMs: number
+}
+
+/**
+ * Takes a block offline.
+ *
+ * @throws {HotplugError} `EINVAL`: no such block, or it is not online. `ENODEV`: it is not there.
+ *   `EBUSY`: a page cannot move; `blockedBy` says which, whose, since when. `ENOMEM`: no room
+ *   elsewhere. `ETIMEDOUT`: the deadline has passed; `blockedBy` says what was left. A notifier's
+ *   veto. `EDEADLK`: as all operations. The signal's reason if aborted. All is as it was, but for
+ *   pages that have moved.
+ */
+export async function offlineBlock(
+  hotplug: Hotplug,
+  block: number,
+  options: OperationOptions = {},
+): Promise<OfflineReport> {
+  const limit = new Limit(`offline ${blockName(block)}`, options)
+  return await exclusively(hotplug, limit, async () => {
+    requireBlock(hotplug, limit.operation, block)
+    const { blocks, notifiers, zones } = hotplug
+    if (blocks.state(block) !== BlockState.Online) {
+      const reason = `${blockName(block)} is ${blocks.stateName(block)}`
+      throw new HotplugError('EINVAL', limit.operation, reason)
+    }
+    limit.check()
+    refuseIfUnmovable(hotplug, limit, block) // F1
+    const kind = blocks.zoneKind(block)
+    const zone = zones[kind]!
+    await transition(hotplug, () => {
+      blocks.setState(block, BlockState.GoingOffline) // F2
+      zone.isolate(block)
+    })
+    const seen: Box[] = []
+    let done: Slice
+    try {
+      await going(hotplug, limit, ['GOING_OFFLINE', block, kind], seen) // F3
+      done = await empty(hotplug, limit, block) // F4
+      await transition(hotplug, () => {
+        zone.takeBlock(block) // F5
+        blocks.setState(block, BlockState.Offline)
+      })
+    } catch (error) {
+      await transition(hotplug, () => {
+        blocks.setState(block, BlockState.Online)
+        zone.undoIsolate(block)
+      })
+      await notifiers.call('CANCEL_OFFLINE', block, kind, seen)
+      throw error
+    }
+    await notifiers.call('OFFLINE', block, kind) // F6
+    const { moved, longestBatchMs } = done
+    const bytesMoved = moved * hotplug.geometry.pageSize
+    return { block, pagesMoved: moved, bytesMoved, durationMs: limit.elapsedMs, longestBatchMs }
+  })
+}
+
+/** Moves pages until nobody has any. */
+async function empty(hotplug: Hotplug, limit: Limit, block: number): Promise<Slice> {
+  const { requests, geometry } = hotplug
+  let moved = 0
+  let longestBatchMs = 0
+  let noRoom = 0
+  for (let isFirst = 1; ; isFirst = 0) {
+    const args = [block, isFirst]
+    const slice = sliceOf(await requests.askAsync({ kind: RequestKind.Migrate, args }))
+    moved += slice.moved
+    longestBatchMs = Math.max(longestBatchMs, slice.longestBatchMs)
+    limit.report(moved, slice.left, geometry.pageSize)
+    if (slice.left === 0) return { ...slice, moved, longestBatchMs }
+    if (slice.isUnmovable) refuseIfUnmovable(hotplug, limit, block)
+    noRoom = slice.stopped === 'noRoom' && slice.moved === 0 ? noRoom + 1 : 0
+    if (noRoom === NO_ROOM_MAX) {
+      const reason = `no room elsewhere for ${slice.left} pages of ${blockName(block)}`
+      const blockedBy = [{ device: blockName(block), reason }]
+      throw new HotplugError('ENOMEM', limit.operation, reason, { blockedBy })
+    }
+    limit.check(() => blockersOf(hotplug, block))
+    if (slice.moved === 0) await pause(PAUSE_MS)
+  }
+}
+
+function refuseIfUnmovable(hotplug: Hotplug, limit: Limit, block: number): void {
+  const blockedBy = blockersOf(hotplug, block, true)
+  const first = blockedBy[0]
+  if (first === undefined) return
+  throw new HotplugError('EBUSY', limit.operation, first.reason, { blockedBy })
+}
+
+/** The first pages of a block that somebody has; only those that cannot move, if so asked. */
+export function blockersOf(hotplug: Hotplug, block: number, unmovable = false): Blocker[] {
+  const { geometry } = hotplug
+  const found: Blocker[] = []
+  const end = (block + 1) * geometry.pagesPerBlock
+  let pfn = end - geometry.pagesPerBlock + geometry.memmapPages
+  let last = -1
+  for (; pfn < end && found.length < BLOCKERS_MAX; pfn++) {
+    const word = loadPageWord(geometry, hotplug.space, pfn)
+    const isRaw = stateOfWord(word) === PageState.Raw
+    if (isFreeWord(word) || (unmovable && !isRaw)) continue
+    if (isRaw && word === last) continue // one holding, many pages
+    last = word
+    found.push(blockerOf(hotplug, pfn, word))
+  }
+  return found
+}
+
+function blockerOf(hotplug: Hotplug, pfn: number, word: number): Blocker {
+  const device = blockName(pfn >>> hotplug.geometry.pagesPerBlockShift)
+  const payload = payloadOfWord(word)
+  switch (stateOfWord(word)) {
+    case PageState.Raw: {
+      const pin = hotplug.pins.describe(payload)
+      const owner = pin?.owner ?? 'nobody any more'
+      const sinceMs = pin === null ? 0 : wallClock() - pin.sinceMs
+      return { device, pfn, owner, sinceMs, reason: `page ${pfn} is held by ${owner}` }
+    }
+    case PageState.Mapped:
+      return { device, pfn, reason: `page ${pfn} has not moved yet` }
+    default: {
+      const owner = `slot ${slotOfToken(payload)}`
+      return { device, pfn, owner, reason: `page ${pfn} was just taken by ${owner}` }
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/*
+ * How long an operation on memory may go on, and what it says meanwhile.
+ */
+import { now } from '../arch/clock.ts'
+import { type Blocker, HotplugError } from '../lib/errors.ts'
+import type { AcquireOptions } from '../locking/acquire.ts'
+
+/** How far an operation is. */
+export interface Progress {
+  /** As in errors: `offline memory3`. */
+  readonly operation: string
+  readonly pagesMoved: number
+  readonly pagesLeft: number
+  readonly bytesPerSecond: number
+  readonly elapsedMs: number
+}
+
+/** For operations that can take longer than a millisecond. */
+export interface OperationOptions {
+  /** Gives up when aborted, all as it was; the promise rejects with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined
+  /** Gives up after so many milliseconds: more than 0. Never if left out. */
+  readonly deadlineMs?: number | undefined
+  /** Called now and then. What it throws ends the operation as an abort would. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined
+}
+
+/** The limits of one operation, from when it was asked for. */
+export class Limit {
+  readonly operation: string
+  readonly startedAt: number
+  private readonly options: OperationOptions
+
+  /** @throws {HotplugError} `EINVAL`: a deadline that is not above 0. */
+  constructor(operation: string, options: OperationOptions = {}) {
+    this.operation = operation
+    this.options = options
+    this.startedAt = now()
+    const { deadlineMs } = options
+    if (deadlineMs === undefined || deadlineMs > 0) return
+    throw new HotplugError('EINVAL', operation, `deadlineMs is ${deadlineMs}, not more than 0`)
+  }
+
+  /** Milliseconds since it was asked for. */
+  get elapsedMs(): number {
+    return now() - this.startedAt
+  }
+
+  /**
+   * Throws once the operation is to give up.
+   *
+   * @param blockers What stands in the way, asked only then.
+   * @throws {HotplugError} `ETIMEDOUT`: the deadline has passed. The signal's reason if aborted.
+   */
+  check(blockers: () => readonly Blocker[] = () => []): void {
+    const { signal, deadlineMs } = this.options
+    signal?.throwIfAborted()
+    if (deadlineMs === undefined || this.elapsedMs < deadlineMs) return
+    const blockedBy = blockers()
+    const reason = blockedBy[0]?.reason ?? 'it had not come to its end'
+    const message = `${reason} after ${deadlineMs} ms`
+    throw new HotplugError('ETIMEDOUT', this.operation, message, { blockedBy })
+  }
+
+  /** For locks that the operation waits for. */
+  acquire(): AcquireOptions {
+    const { signal, deadlineMs } = this.options
+    if (deadlineMs === undefined) return { signal }
+    return { signal, timeoutMs: Math.max(deadlineMs - this.elapsedMs, Number.MIN_VALUE) }
+  }
+
+  /** The same limits for a part of the operation. */
+  rest(): OperationOptions {
+    const { signal, deadlineMs } = this.options
+    if (deadlineMs === undefined) return this.options
+    const left = Math.max(deadlineMs - this.elapsedMs, Number.MIN_VALUE)
+    return { signal, deadlineMs: left, onProgress: this.options.onProgress }
+  }
+
+  /** Says how far it is. */
+  report(pagesMoved: number, pagesLeft: number, pageSize: number): void {
+    const { elapsedMs, operation } = this
+    const bytesPerSecond = (pagesMoved * pageSize * 1000) / Math.max(elapsedMs, 0.001)
+    this.options.onProgress?.({ operation, pagesMoved, pagesLeft, bytesPerSecond, elapsedMs })
+  }
+}

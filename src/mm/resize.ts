@@ -1,0 +1,195 @@
+/*
+ * Resize: asks for a size, and gets as near to it as can be.
+ *
+ * Whole blocks are added, or emptied and removed: first what is offline anyway, then the least used
+ * of those whose pages can all move, the highest of them. Before that, heaps are compacted, so that
+ * what is in use fits into fewer pages.
+ *
+ * Each block is an operation of its own, so several operators may work at once; a block that
+ * another one has taken meanwhile is passed over, and the next is chosen by what is there then. A
+ * block that refuses to go is reported, and another is tried.
+ */
+import { store } from '#atomics'
+import { type Blocker, HotplugError } from '../lib/errors.ts'
+import { sizeText } from '../lib/units.ts'
+import { addMemory, removeBlock } from './add-remove.ts'
+import { BlockState, REQUESTED_BLOCKS, ZoneKind } from './geometry.ts'
+import { blockName, exclusively, type Hotplug } from './hotplug.ts'
+import { nrManagedPages } from './memmap.ts'
+import { offlineBlock } from './offline.ts'
+import { type OnlineType, onlineBlock } from './online.ts'
+import { Limit, type OperationOptions } from './operation.ts'
+import { RequestKind } from './requests.ts'
+
+/** What a resize came to; all sizes in bytes. */
+export interface ResizeReport {
+  readonly requestedBytes: number
+  readonly beforeBytes: number
+  readonly afterBytes: number
+  /** What went back to the system. */
+  readonly returnedBytes: number
+  /** Why it is not the size that was asked for; empty if it is. */
+  readonly blockedBy: readonly Blocker[]
+}
+
+/** Errors that say that another operator has the block. */
+const TAKEN: readonly string[] = ['EINVAL', 'ENODEV', 'EBUSY']
+
+/**
+ * Adds or removes whole blocks until `bytes` are online, rounded up to whole blocks, at least one.
+ *
+ * @param type How blocks that are added go online.
+ * @throws {HotplugError} `EINVAL`: more than `maxMemory`, or a bad deadline. `EDEADLK`: as all
+ *   operations. The signal's reason if aborted; blocks that have come or gone stay so.
+ */
+export async function resizeMemory(
+  hotplug: Hotplug,
+  bytes: number,
+  type: OnlineType,
+  options: OperationOptions = {},
+): Promise<ResizeReport> {
+  const limit = new Limit(`resize to ${sizeText(bytes)}`, options)
+  const { geometry } = hotplug
+  const target = Math.max(1, Math.ceil(bytes / geometry.blockSize))
+  if (target > geometry.nrBlocks) {
+    const reason = `maxMemory is ${sizeText(geometry.maxMemory)}`
+    throw new HotplugError('EINVAL', limit.operation, reason)
+  }
+  await exclusively(hotplug, limit, async () => {
+    store(hotplug.blocks.control.events, REQUESTED_BLOCKS, target)
+  })
+  const resize = new Resize(hotplug, limit, target)
+  const before = resize.nrOnline()
+  await resize.grow(type)
+  await resize.shrink()
+  return {
+    requestedBytes: target * geometry.blockSize,
+    beforeBytes: before * geometry.blockSize,
+    afterBytes: resize.nrOnline() * geometry.blockSize,
+    returnedBytes: resize.returnedBytes,
+    blockedBy: resize.blockedBy,
+  }
+}
+
+/** One resize. */
+class Resize {
+  returnedBytes = 0
+  readonly blockedBy: Blocker[] = []
+  private readonly hotplug: Hotplug
+  private readonly limit: Limit
+  private readonly target: number
+  /** Blocks that have refused. */
+  private readonly refused = new Set<number>()
+
+  constructor(hotplug: Hotplug, limit: Limit, target: number) {
+    this.hotplug = hotplug
+    this.limit = limit
+    this.target = target
+  }
+
+  nrOnline(): number {
+    return this.hotplug.blocks.in(BlockState.Online, BlockState.GoingOffline).length
+  }
+
+  async grow(type: OnlineType): Promise<void> {
+    const { hotplug, limit } = this
+    while (this.nrOnline() < this.target && this.blockedBy.length === 0) {
+      const offline = hotplug.blocks.in(BlockState.Offline).find(one => !this.refused.has(one))
+      await this.attempt(offline ?? -1, async () => {
+        const [block] =
+          offline === undefined
+            ? await addMemory(hotplug, hotplug.geometry.blockSize, limit.rest())
+            : [offline]
+        await onlineBlock(hotplug, block!, type, limit.rest())
+      })
+    }
+  }
+
+  async shrink(): Promise<void> {
+    for (let isFirst = true; this.nrOnline() > this.target; isFirst = false) {
+      if (isFirst) await this.compact()
+      const block = this.leastUsed()
+      if (block === -1) break
+      if (!this.fits()) {
+        const used = this.usedPages() * this.hotplug.geometry.pageSize
+        this.blockedBy.push({ device: 'memory', reason: `${sizeText(used)} are in use` })
+        break
+      }
+      await this.attempt(block, async () => {
+        await offlineBlock(this.hotplug, block, this.limit.rest())
+        this.returnedBytes += await removeBlock(this.hotplug, block)
+      })
+      if (this.blockedBy.some(({ device }) => device === 'memory')) break
+    }
+    if (this.nrOnline() > this.target) return
+    this.blockedBy.length = 0
+    await this.removeOffline()
+  }
+
+  /** Blocks that were offline already go, if there are more than asked for. */
+  private async removeOffline(): Promise<void> {
+    for (const block of this.hotplug.blocks.in(BlockState.Offline)) {
+      await this.attempt(block, async () => {
+        this.returnedBytes += await removeBlock(this.hotplug, block, this.limit.rest())
+      })
+    }
+  }
+
+  /** Tries a block; what stands in the way is noted. */
+  private async attempt(block: number, body: () => Promise<void>): Promise<void> {
+    try {
+      this.limit.check()
+      await body()
+    } catch (error) {
+      if (!(error instanceof HotplugError) || error.code === 'EDEADLK') throw error
+      const { code, blockedBy = [] } = error
+      const isTaken = TAKEN.includes(code) && blockedBy.length === 0
+      if (block !== -1) this.refused.add(block)
+      if (isTaken && block !== -1) return
+      const device = code === 'ETIMEDOUT' || block === -1 ? 'memory' : blockName(block)
+      if (code === 'ETIMEDOUT' || blockedBy.length === 0) {
+        this.blockedBy.push({ device, reason: error.message })
+      }
+      this.blockedBy.push(...blockedBy)
+    }
+  }
+
+  /** Heaps take fewer pages, until what is in use fits, or nothing is to be gained. */
+  private async compact(): Promise<void> {
+    const { geometry, requests } = this.hotplug
+    const room = this.target * nrManagedPages(geometry)
+    for (let isFirst = 1; ; isFirst = 0) {
+      const args = [Math.max(0, this.nrOnline() * nrManagedPages(geometry) - room), isFirst]
+      const answer = await exclusively(this.hotplug, this.limit, () =>
+        requests.askAsync({ kind: RequestKind.Compact, args }),
+      )
+      const hasMore = answer[0] === 1
+      if (!hasMore) return
+      this.limit.check()
+    }
+  }
+
+  private leastUsed(): number {
+    const { blocks } = this.hotplug
+    const online = blocks.in(BlockState.Online).filter(block => !this.refused.has(block))
+    const cost = (block: number): number => {
+      const isNormal = blocks.zoneKind(block) === ZoneKind.Normal
+      return blocks.usedPages(block) + (isNormal ? this.hotplug.geometry.pagesPerBlock : 0)
+    }
+    return online.reduce((best, block) => {
+      return best === -1 || cost(block) <= cost(best) ? block : best
+    }, -1)
+  }
+
+  private usedPages(): number {
+    const { blocks } = this.hotplug
+    const online = blocks.in(BlockState.Online, BlockState.GoingOffline)
+    return online.reduce((sum, block) => sum + blocks.usedPages(block), 0)
+  }
+
+  /** Whether what is in use fits into one block less. */
+  private fits(): boolean {
+    const room = (this.nrOnline() - 1) * nrManagedPages(this.hotplug.geometry)
+    return this.usedPages() <= room
+  }
+}

@@ -1,0 +1,67 @@
+/*
+ * A machine's memory in shared words: what its threads are handed, and what each makes of it.
+ */
+import type { Words } from '#atomics'
+import { AddressSpace } from '../arch/address-space.ts'
+import type { HotplugLocks } from '../locking/hotplug-locks.ts'
+import { Blocks } from '../mm/blocks.ts'
+import { type Geometry, MAILBOX, type MemoryControl, makeMemoryControl } from '../mm/geometry.ts'
+import type { Hotplug } from '../mm/hotplug.ts'
+import { Notifiers } from '../mm/notifiers.ts'
+import { Pins } from '../mm/pins.ts'
+import { Requests } from '../mm/requests.ts'
+import type { Zone } from '../mm/zone.ts'
+
+const NR_PINS = 1024
+const NR_NOTIFIERS = 256
+
+/** Shared memory of a machine, beside its locks. Cloneable. */
+export interface MachineMemory {
+  readonly control: MemoryControl
+  /** The blocks. */
+  readonly space: SharedArrayBuffer
+  readonly pins: Words
+  readonly notifiers: Words
+  /** Not 0 once the service thread serves no more. */
+  readonly stop: Words
+}
+
+/**
+ * Reserves a machine's memory; nothing is there yet.
+ *
+ * @throws {HotplugError} `ENOMEM`: so much cannot be reserved; names what could.
+ */
+export function reserveMachineMemory(
+  geometry: Geometry,
+  nrSlots: number,
+  stop: Words,
+): MachineMemory {
+  const words = (nrWords: number): Words => new Int32Array(new SharedArrayBuffer(nrWords * 4))
+  return {
+    control: makeMemoryControl(geometry, nrSlots),
+    space: AddressSpace.reserve(geometry.maxMemory, 0),
+    pins: words(Pins.words(NR_PINS)),
+    notifiers: words(Notifiers.words(NR_NOTIFIERS)),
+    stop,
+  }
+}
+
+/** What operations on memory work with in the calling thread. */
+export function openHotplug(
+  memory: MachineMemory,
+  locks: HotplugLocks,
+  zones: readonly Zone[],
+): Hotplug {
+  const { control } = memory
+  const { slot } = locks
+  return {
+    geometry: control.geometry,
+    locks,
+    blocks: new Blocks(control),
+    zones,
+    space: new AddressSpace(memory.space, control.geometry.blockSize),
+    pins: new Pins(slot, memory.pins),
+    notifiers: new Notifiers(slot, memory.notifiers),
+    requests: new Requests(control.events, MAILBOX, slot.slots, memory.stop),
+  }
+}

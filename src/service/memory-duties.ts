@@ -1,0 +1,269 @@
+/*
+ * What the service thread does for a machine's memory, beside barriers and the dead.
+ *
+ *     serve     what was asked for, some milliseconds at a time (mm/requests.ts); room for those
+ *               who found none
+ *     tick      what was retired goes back; pages with little on them are compacted
+ *     recover   after deaths, and as a successor: every page whose owner is dead is found by a scan
+ *
+ * It blocks on no lock whose holder may wait for it: only on the zones', whose holders wait for
+ * nothing. It alone unmaps and moves pages.
+ */
+import { load } from '#atomics'
+import type { AddressSpace } from '../arch/address-space.ts'
+import { BarrierRequests } from '../arch/barrier.ts'
+import { now } from '../arch/clock.ts'
+import type { RealMemory } from '../arch/real-memory.ts'
+import type { Duties, Tools } from '../arch/service-loop.ts'
+import { HotplugError } from '../lib/errors.ts'
+import type { Held } from '../locking/acquire.ts'
+import { Blocks } from '../mm/blocks.ts'
+import {
+  type Geometry,
+  MAILBOX,
+  type MemoryControl,
+  RECLAIM,
+  RETIRE_HEAD,
+  ZoneKind,
+} from '../mm/geometry.ts'
+import { initMemmap } from '../mm/memmap.ts'
+import { type Batch, Migration } from '../mm/migration.ts'
+import { PageAllocator } from '../mm/page-allocator.ts'
+import { Pins } from '../mm/pins.ts'
+import { freeDead } from '../mm/raw.ts'
+import { type Recovered, recoverBlocks, recovered } from '../mm/recovery.ts'
+import { DISCARD_UNIT, type Request, RequestKind, Requests } from '../mm/requests.ts'
+import { sliceWords } from '../mm/slice.ts'
+import { VirtualPages } from '../mm/virtual-pages.ts'
+import type { MachineMemory } from './machine-memory.ts'
+
+/** How long one request keeps the service thread from others. */
+const SLICE_MS = 8
+/** Pages that are compacted for those who found no room, and at a time. */
+const COMPACT_PAGES = 32
+/** Looks at readers before what was retired is left for later. */
+const LOOKS = 10
+
+/** What moves entries together, so that pages become empty. */
+export interface Compacting {
+  /** Retires pages that can be emptied. @returns How many it retired. */
+  compact(options: { maxPages: number; below: number }): number
+}
+
+/** How full a page may be, of all that it can hold, to be worth emptying. */
+const BELOW = { always: 0.5, onRequest: 0.95 } as const
+
+/** The duties, and what they work with. */
+export class MemoryDuties implements Duties {
+  readonly report: unknown
+  readonly allocator: PageAllocator
+  readonly pages: VirtualPages
+  private readonly control: MemoryControl
+  private readonly geometry: Geometry
+  private readonly space: AddressSpace
+  private readonly real: RealMemory
+  private readonly tools: Tools
+  private readonly blocks: Blocks
+  private readonly migration: Migration
+  private readonly requests: Requests
+  private readonly reclaims: BarrierRequests
+  private readonly compactor: Compacting
+  private readonly pins: Pins
+  /** Retired pages that await a grace period. */
+  private retired: number[] = []
+  /** `memAddRemoveLock`, while what a dead operator left waits to be undone. */
+  private held: Held | null = null
+  private readonly onRecovered: (undone: readonly Recovered[]) => void
+
+  constructor(
+    tools: Tools,
+    memory: MachineMemory,
+    arch: { space: AddressSpace; real: RealMemory },
+    onRecovered: (undone: readonly Recovered[]) => void,
+  ) {
+    const { control } = memory
+    const { slot, locks } = tools
+    this.tools = tools
+    this.control = control
+    this.geometry = control.geometry
+    this.space = arch.space
+    this.real = arch.real
+    this.onRecovered = onRecovered
+    this.report = { discards: this.real.discards, reason: this.real.reason }
+    this.blocks = new Blocks(control)
+    this.allocator = new PageAllocator(slot, control, this.space, locks.guard)
+    this.pages = new VirtualPages(slot, control, this.space, this.allocator)
+    this.pins = new Pins(slot, memory.pins)
+    this.migration = new Migration(control, this.space, locks.guard, {
+      take: () => this.takeTarget(),
+      give: pfns => this.giveFrames(pfns),
+      populate: (pfn, count) => this.populate(pfn, count),
+    })
+    this.requests = new Requests(control.events, MAILBOX, slot.slots, memory.stop)
+    this.reclaims = new BarrierRequests(control.events, RECLAIM)
+    this.compactor = { compact: () => 0 }
+    this.requests.start()
+    this.reclaims.start()
+  }
+
+  serve(): boolean {
+    this.reclaims.serve(() => this.reclaim())
+    this.undoDead()
+    const request = this.requests.next()
+    if (request === null) return false
+    try {
+      this.requests.finish(this.answer(request))
+    } catch (error) {
+      if (!(error instanceof HotplugError)) throw error
+      this.requests.fail(error.code)
+    }
+    return true
+  }
+
+  tick(): boolean {
+    this.collect()
+    const nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.always })
+    return nrRetired > 0
+  }
+
+  recover(): void {
+    this.migration.settle()
+    this.migration.recover()
+    this.pages.recoverDead()
+    this.allocator.recoverDead()
+    this.tools.locks.guard.synchronize()
+    this.pages.freeStale()
+    const { control, space: frames, allocator, pins } = this
+    freeDead({ control, frames, allocator, pins })
+    this.held ??= this.tools.locks.memAddRemoveLock.tryLock()
+    this.undoDead()
+  }
+
+  stop(): void {
+    for (let block = 0; block < this.geometry.nrBlocks; block++) {
+      if (this.blocks.stateName(block) !== 'absent') this.discard(block)
+    }
+  }
+
+  private answer({ kind, args }: Request): readonly number[] {
+    const [first = 0, second = 0] = args
+    switch (kind) {
+      case RequestKind.Prepare:
+        return this.prepare(first)
+      case RequestKind.Migrate:
+        return this.migrate(first, second === 1)
+      case RequestKind.Discard:
+        return [this.discard(first) / DISCARD_UNIT]
+      case RequestKind.Compact:
+        return [this.compactSome(first) ? 1 : 0]
+      case RequestKind.Recover:
+        return recoverBlocks(this.blocks, this.allocator.zones, block => this.discard(block))
+      default:
+        throw new HotplugError('ENOSYS', 'serve a request', `there is no kind ${kind}`)
+    }
+  }
+
+  private prepare(block: number): readonly number[] {
+    const { blockSize, memmapPages, pageSize } = this.geometry
+    this.real.prepare(block * blockSize, blockSize)
+    this.real.populate(block * blockSize, memmapPages * pageSize)
+    initMemmap(this.control, this.space, block)
+    return []
+  }
+
+  private migrate(block: number, isFirst: boolean): readonly number[] {
+    if (isFirst) {
+      this.allocator.drainAll()
+      this.allocator.enableLists()
+    }
+    this.collect()
+    const endsAt = now() + SLICE_MS
+    let moved = 0
+    let longestMs = 0
+    let last: Batch = { moved: 0, stopped: 'no', slot: -1 }
+    while (last.stopped === 'no' && now() < endsAt) {
+      const startedAt = now()
+      last = this.migration.batch(block)
+      longestMs = Math.max(longestMs, now() - startedAt)
+      moved += last.moved
+      this.tools.serveBarriers()
+    }
+    if (last.stopped === 'noRoom') this.reclaim()
+    if (last.stopped !== 'no') this.migration.settle()
+    return sliceWords(moved, last, this.migration.leftover(block), longestMs)
+  }
+
+  private discard(block: number): number {
+    this.tools.locks.guard.synchronize()
+    return this.real.discard(block * this.geometry.blockSize, this.geometry.blockSize)
+  }
+
+  /** @returns Whether more is to be gained. */
+  private compactSome(wanted: number): boolean {
+    const endsAt = now() + SLICE_MS
+    let nrRetired = 1
+    while (nrRetired > 0 && now() < endsAt) {
+      const isFree = this.nrFree() >= wanted
+      const below = isFree ? BELOW.always : BELOW.onRequest
+      nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below })
+      this.collect()
+      this.tools.serveBarriers()
+    }
+    return nrRetired > 0
+  }
+
+  /** Room for those who found none. */
+  private reclaim(): void {
+    this.collect()
+    this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.onRequest })
+    this.collect()
+  }
+
+  /** What was retired is free, unless somebody stays inside the guard: then later. */
+  private collect(): void {
+    const head = load(this.control.events, RETIRE_HEAD)
+    if (head !== 0) this.retired.push(...this.pages.takeRetired())
+    if (this.retired.length === 0) return
+    if (this.tools.locks.guard.trySynchronize(LOOKS) !== -1) return
+    for (let i = 0; i < this.retired.length; i++) this.pages.release(this.retired[i]!)
+    this.retired = []
+  }
+
+  /** What an operator that died left: undone once nobody walks the blocks. */
+  private undoDead(): void {
+    if (this.held === null) return
+    if (!this.held.ownerDied) {
+      this.held.release()
+      this.held = null
+      return
+    }
+    const mems = this.tools.locks.tryMemHotplugBegin()
+    if (mems === null) return
+    const words = recoverBlocks(this.blocks, this.allocator.zones, block => this.discard(block))
+    mems.release()
+    this.held.release()
+    this.held = null
+    this.onRecovered(recovered(words))
+  }
+
+  private nrFree(): number {
+    return this.allocator.zones.reduce((sum, zone) => sum + zone.nrFree(), 0)
+  }
+
+  private takeTarget(): number {
+    const pfn = this.allocator.zones[ZoneKind.Movable]!.alloc(0)
+    return pfn === -1 ? this.allocator.zones[ZoneKind.Normal]!.alloc(0) : pfn
+  }
+
+  private giveFrames(pfns: readonly number[]): void {
+    for (let i = 0; i < pfns.length; i++) {
+      const zone = this.blocks.zoneKind(pfns[i]! >>> this.geometry.pagesPerBlockShift)
+      this.allocator.zones[zone]!.free(pfns[i]!, 0)
+    }
+  }
+
+  private populate(pfn: number, count: number): void {
+    const { pageSize } = this.geometry
+    this.real.populate(pfn * pageSize, count * pageSize)
+  }
+}
