@@ -1,0 +1,491 @@
+/*
+ * One map in words: what is under SharedMap, and what is checked.
+ *
+ *     read                               write
+ *     R1  enter the guard                W1  append the entry to my own page       (heap.ts)
+ *     R2  find the key's entry           W2  a larger table, if it is time for one (growth.ts)
+ *     R3  copy its value                 W3  the shard's lock; if its owner died: count again
+ *     R4  leave                          W4  inside the guard: find the key's slot, its page not
+ *                                            write-protected; slot = the new entry
+ *     remove: W3, then                   W5  COUNT, USED; the old entry is dropped
+ *     W4' slot = TOMBSTONE               W6  unlock
+ *
+ * Linearizable per key: W4 is one store, made while the writer has the lock, and what a reader
+ * finds is what the key was at some moment of its search (finder.ts). An entry is whole before W4
+ * and does not change after it; it is reused after a grace period that begins after W5.
+ *
+ * Readers take no lock, and never wait or try again.
+ *
+ * Deaths. Before W4 nothing has changed for others: the entry lies on a page that was open by the
+ * dead, and is garbage. After W4 all has: what is left is to count, which the next owner of the
+ * lock does, who is told. An old entry that was not dropped is found by compaction.
+ *
+ * With the lock, a writer waits for nothing but write protection, whose end does not wait for
+ * shards' locks. Pages are taken before it.
+ *
+ * Checked by map-core.check.ts.
+ */
+import { add, copyOut, load, loadPlain, store, type Words } from '#atomics'
+import { HotplugError } from '../lib/errors.ts'
+import { WRITE_PROTECTED } from '../mm/geometry.ts'
+import { Finder } from './finder.ts'
+import { Growth } from './growth.ts'
+import { Heap } from './heap.ts'
+import { Key } from './key.ts'
+import { LargeRecord, LargeValues } from './large-values.ts'
+import {
+  COUNT,
+  type CollectionsContext,
+  ENTRY_HEADER_WORDS,
+  ENTRY_KIND_MASK,
+  EntryKind,
+  LOCK,
+  SHARD_WORDS,
+  STAMPS,
+  TABLE,
+  TOMBSTONE,
+  USED,
+  unitsOf,
+  VALUE_BYTES_SHIFT,
+  wordsOf,
+} from './layout.ts'
+import { ShardLocks } from './shard-locks.ts'
+
+/** What `read` found, if not a small value. */
+export const ABSENT = -1
+/** The value is to be read by `readLarge`. */
+export const LARGE = -2
+
+/** What must be there for a write to be made. */
+export interface Expected {
+  /** Kind and length, as in an entry; null: no entry at all. */
+  readonly sizes: number | null
+  /** The value's words, or a large value's record. */
+  readonly words: Int32Array
+}
+
+/** There must be no entry. */
+export const NOTHING: Expected = { sizes: null, words: new Int32Array(0) }
+
+const Outcome = { Done: 0, Refused: 1, Full: 2 } as const
+type Outcome = (typeof Outcome)[keyof typeof Outcome]
+
+const KIND_SHIFT = 12
+const SECTION_SLOTS = 256
+const OWNER_SHIFT = 2
+
+/** One thread's hand on one map. `key` says of which key, `value` has values; both are private. */
+export class MapCore {
+  readonly key: Key
+  readonly value: Int32Array
+  readonly valueBytes: Buffer
+  readonly map: number
+  readonly heap: Heap
+  private readonly context: CollectionsContext
+  private readonly shards: Words
+  private readonly finder: Finder
+  private readonly growth: Growth
+  private readonly locks: ShardLocks
+  private readonly large: LargeValues
+  /** The large value that was read; that is written; that was replaced. */
+  private readonly seen: LargeRecord
+  private readonly mine: LargeRecord
+  private readonly old: LargeRecord
+  private sizes = 0
+
+  constructor(context: CollectionsContext, map: number, key = new Key(context.control.seed)) {
+    const { pageWords } = context.memory.geometry
+    this.context = context
+    this.map = map
+    this.shards = context.control.shards
+    this.key = key
+    this.value = new Int32Array(pageWords)
+    this.valueBytes = Buffer.from(this.value.buffer)
+    this.heap = new Heap(context, map)
+    this.finder = new Finder(context)
+    this.growth = new Growth(context, this.heap)
+    this.locks = new ShardLocks(context, map)
+    this.large = new LargeValues(this.heap)
+    const recordWords = pageWords >>> 1
+    this.seen = new LargeRecord(recordWords)
+    this.mine = new LargeRecord(recordWords)
+    this.old = new LargeRecord(recordWords)
+  }
+
+  /** Whether a value of so many bytes is on an entries page, beside the key. */
+  isSmall(nrBytes: number): boolean {
+    const words = ENTRY_HEADER_WORDS + this.key.nrWords + wordsOf(nrBytes)
+    return words <= this.heap.unitsMax * 4
+  }
+
+  /**
+   * Copies the key's value to `value`.
+   *
+   * @returns How many bytes it has, or `ABSENT`, or `LARGE`.
+   */
+  read(): number {
+    const { guard } = this.heap
+    const { finder, key } = this
+    const shard = this.shardOf(key.hash)
+    guard.enter() // R1
+    const address = finder.find(shard, key) // R2
+    if (address === 0) {
+      guard.leave()
+      return ABSENT
+    }
+    const { sizes } = finder
+    const nrBytes = sizes >>> VALUE_BYTES_SHIFT
+    const from = finder.at + ENTRY_HEADER_WORDS + key.nrWords
+    copyOut(this.value, 0, finder.words, from, (nrBytes + 3) >>> 2) // R3
+    guard.leave() // R4
+    this.sizes = sizes
+    return (sizes & ENTRY_KIND_MASK) === 0 ? nrBytes : this.rememberLarge(nrBytes)
+  }
+
+  /** After `read` said `LARGE`. @returns The value; null: it was replaced meanwhile, read again. */
+  readLarge(): Buffer | null {
+    const { guard } = this.heap
+    const { seen } = this
+    const shard = this.shardOf(this.key.hash)
+    const target = Buffer.allocUnsafeSlow(seen.bytes)
+    const nrPages = seen.nrPages
+    for (let i = 0; i < nrPages; i++) {
+      guard.enter()
+      const isCurrent = this.names(shard, seen.stamp)
+      if (isCurrent) this.large.copyPage(seen, i)
+      guard.leave()
+      if (!isCurrent) return null
+      this.large.takePage(target, i)
+    }
+    return target
+  }
+
+  /** As `read` and `readLarge`, with the shard's lock, so that nobody replaces it meanwhile. */
+  readLocked(): Buffer | null {
+    const shard = this.lock()
+    const nrBytes = this.read()
+    const value = nrBytes === LARGE ? this.readLarge() : null
+    const small = nrBytes >= 0 ? Buffer.from(this.valueBytes.subarray(0, nrBytes)) : null
+    this.locks.unlock(shard)
+    return value ?? small
+  }
+
+  /** What `read` found just now, to compare with later. */
+  remember(nrBytes: number): Expected {
+    if (nrBytes === ABSENT) return NOTHING
+    const { sizes } = this
+    const words = this.value.slice(0, wordsOf(sizes >>> VALUE_BYTES_SHIFT))
+    return { sizes, words }
+  }
+
+  /** Whether the key is there. */
+  has(): boolean {
+    const shard = this.shardOf(this.key.hash)
+    this.heap.guard.enter()
+    const address = this.finder.find(shard, this.key)
+    this.heap.guard.leave()
+    return address !== 0
+  }
+
+  /**
+   * Writes the first `nrBytes` of `value`, which are small and padded with anything.
+   *
+   * @param expected What must be there; anything if null.
+   * @returns Whether it was there, and the value was written.
+   * @throws {HotplugError} `ENOMEM`: there is no room. Nothing has changed.
+   */
+  write(nrBytes: number, expected: Expected | null): boolean {
+    const sizes = this.key.nrBytes | EntryKind.Small | (nrBytes << VALUE_BYTES_SHIFT)
+    return this.writeEntry(sizes, expected)
+  }
+
+  /** As `write`, for a value that is not small. */
+  writeLarge(value: Uint8Array, expected: Expected | null): boolean {
+    const { mine, key } = this
+    const stamp = add(this.shards, this.shardOf(key.hash) + STAMPS, 1)
+    mine.begin(stamp, value.length)
+    if (!this.large.write(mine, key.hash, value)) this.refuse()
+    const recordBytes = mine.nrWords * 4
+    if (!this.isSmall(recordBytes)) {
+      this.giveUp()
+      this.refuse()
+    }
+    this.value.set(mine.words.subarray(0, mine.nrWords))
+    const sizes = key.nrBytes | EntryKind.Large | (recordBytes << VALUE_BYTES_SHIFT)
+    let isWritten = false
+    try {
+      isWritten = this.writeEntry(sizes, expected)
+    } finally {
+      if (!isWritten) this.giveUp()
+    }
+    return isWritten
+  }
+
+  /**
+   * Deletes the key.
+   *
+   * @param expected What must be there; anything if null.
+   * @returns Whether it was there.
+   */
+  remove(expected: Expected | null): boolean {
+    const shard = this.lock()
+    const isRemoved = this.unpublish(shard, expected)
+    this.locks.unlock(shard)
+    this.retireOld()
+    return isRemoved
+  }
+
+  /** Deletes each key that is there, shard by shard. */
+  clear(): void {
+    const { nrShards } = this.context.control
+    const first = this.map * nrShards * SHARD_WORDS
+    for (let i = 0; i < nrShards; i++) {
+      const shard = first + i * SHARD_WORDS
+      const table = load(this.shards, shard + TABLE)
+      if (table !== 0) this.clearShard(shard)
+    }
+  }
+
+  /** How many keys there are; exact when nobody writes. */
+  size(): number {
+    const { nrShards } = this.context.control
+    const first = this.map * nrShards * SHARD_WORDS
+    let size = 0
+    for (let i = 0; i < nrShards; i++) {
+      const shard = first + i * SHARD_WORDS
+      const owner = load(this.shards, shard + LOCK)
+      if (owner !== 0 && !this.isOwned(owner)) this.repair(shard)
+      const count = load(this.shards, shard + COUNT)
+      size += count
+    }
+    return size
+  }
+
+  /** Counts a shard again if the last owner of its lock died. */
+  repair(shard: number): void {
+    if (this.locks.lock(shard)) this.growth.recount(shard)
+    this.locks.unlock(shard)
+  }
+
+  private isOwned(word: number): boolean {
+    const token = word >>> OWNER_SHIFT
+    return token !== 0 && this.context.slot.slots.isAlive(token)
+  }
+
+  /** W1 to W6. */
+  private writeEntry(sizes: number, expected: Expected | null): boolean {
+    const { key, heap, growth } = this
+    const shard = this.shardOf(key.hash)
+    const address = heap.append(key.hash, sizes, key.words, this.value) // W1
+    if (address === 0) this.refuse()
+    let spare = growth.isDue(shard) ? growth.prepare(shard) : 0 // W2
+    let outcome: Outcome
+    for (;;) {
+      this.lock() // W3
+      if (spare !== 0 && growth.isDue(shard) && growth.grow(shard, spare)) spare = 0
+      outcome = this.publish(shard, address, expected)
+      const isLarge = (sizes & ENTRY_KIND_MASK) === EntryKind.Large
+      if (isLarge && outcome === Outcome.Done) this.large.seal(this.mine)
+      this.locks.unlock(shard) // W6
+      if (spare !== 0) growth.discard(spare)
+      if (outcome !== Outcome.Full) break
+      spare = growth.prepare(shard)
+      if (spare === 0) break
+    }
+    if (outcome !== Outcome.Done) heap.drop(address, unitsOf(sizes))
+    heap.settle()
+    this.retireOld()
+    if (outcome === Outcome.Full) this.refuse()
+    return outcome === Outcome.Done
+  }
+
+  /** W4, W5. */
+  private publish(shard: number, address: number, expected: Expected | null): Outcome {
+    const { finder, key } = this
+    const { guard } = this.heap
+    for (;;) {
+      guard.enter()
+      const old = finder.find(shard, key)
+      if ((finder.slotPte & WRITE_PROTECTED) !== 0) {
+        guard.leave()
+        this.heap.waitUnprotected(finder.slotVpn)
+        continue
+      }
+      const isWanted = this.agrees(old, expected)
+      const isNew = old === 0 && finder.slot === 0
+      const hasRoom = finder.slotPte !== 0 && !(isNew && this.growth.isFull(shard))
+      if (!isWanted || !hasRoom) {
+        guard.leave()
+        return isWanted ? Outcome.Full : Outcome.Refused
+      }
+      this.noteOld(old)
+      store(finder.slotWords, finder.slotAt, finder.table.slotOf(key.hash, address)) // W4
+      guard.leave()
+      if (old === 0) this.count(shard, 1, isNew ? 1 : 0)
+      else this.heap.drop(old, unitsOf(finder.sizes)) // W5
+      return Outcome.Done
+    }
+  }
+
+  /** W4', W5. */
+  private unpublish(shard: number, expected: Expected | null): boolean {
+    const { finder, key } = this
+    const { guard } = this.heap
+    for (;;) {
+      guard.enter()
+      const old = finder.find(shard, key)
+      if (old === 0 || !this.agrees(old, expected)) {
+        guard.leave()
+        return false
+      }
+      if ((finder.slotPte & WRITE_PROTECTED) !== 0) {
+        guard.leave()
+        this.heap.waitUnprotected(finder.slotVpn)
+        continue
+      }
+      this.noteOld(old)
+      const isLast = finder.isLast()
+      store(finder.slotWords, finder.slotAt, isLast ? 0 : TOMBSTONE) // W4'
+      guard.leave()
+      this.count(shard, -1, isLast ? -1 : 0)
+      this.heap.drop(old, unitsOf(finder.sizes))
+      return true
+    }
+  }
+
+  /** Whether the entry that `find` found is what is expected. Inside the guard. */
+  private agrees(address: number, expected: Expected | null): boolean {
+    if (expected === null) return true
+    if (expected.sizes === null || address === 0) return expected.sizes === null && address === 0
+    const { finder } = this
+    if (finder.sizes >>> KIND_SHIFT !== expected.sizes >>> KIND_SHIFT) return false
+    const nrBytes = finder.sizes >>> VALUE_BYTES_SHIFT
+    const nrWords = nrBytes >>> 2
+    const from = finder.at + ENTRY_HEADER_WORDS + this.key.nrWords
+    for (let i = 0; i < nrWords; i++) {
+      const word = loadPlain(finder.words, from + i)
+      if (word !== expected.words[i]) return false
+    }
+    if ((nrBytes & 3) === 0) return true
+    const last = loadPlain(finder.words, from + nrWords)
+    const mask = (1 << ((nrBytes & 3) * 8)) - 1
+    return (last & mask) === (expected.words[nrWords]! & mask)
+  }
+
+  /** Whether the key's entry is of the large value with that stamp. Inside the guard. */
+  private names(shard: number, stamp: number): boolean {
+    const { finder } = this
+    const address = finder.find(shard, this.key)
+    if (address === 0 || (finder.sizes & ENTRY_KIND_MASK) !== EntryKind.Large) return false
+    const found = loadPlain(finder.words, finder.at + ENTRY_HEADER_WORDS + this.key.nrWords)
+    return found === stamp
+  }
+
+  private rememberLarge(nrBytes: number): number {
+    const { seen } = this
+    seen.nrWords = nrBytes >>> 2
+    for (let i = 0; i < seen.nrWords; i++) seen.words[i] = this.value[i]!
+    return LARGE
+  }
+
+  /** If it is large, its pages are to be retired when it was replaced. Inside the guard. */
+  private noteOld(address: number): void {
+    this.old.nrWords = 0
+    if (address === 0 || (this.finder.sizes & ENTRY_KIND_MASK) !== EntryKind.Large) return
+    const at = this.finder.at + ENTRY_HEADER_WORDS + this.key.nrWords
+    this.old.nrWords = this.finder.sizes >>> (VALUE_BYTES_SHIFT + 2)
+    copyOut(this.old.words, 0, this.finder.words, at, this.old.nrWords)
+  }
+
+  private retireOld(): void {
+    if (this.old.nrWords === 0) return
+    this.large.retire(this.old)
+    this.old.nrWords = 0
+  }
+
+  private giveUp(): void {
+    this.large.seal(this.mine)
+    this.large.retire(this.mine)
+  }
+
+  /** W3. @returns The shard of the key. */
+  private lock(): number {
+    const shard = this.shardOf(this.key.hash)
+    if (this.locks.lock(shard)) this.growth.recount(shard)
+    return shard
+  }
+
+  private shardOf(hash: number): number {
+    const { nrShards } = this.context.control
+    return (this.map * nrShards + (hash & (nrShards - 1))) * SHARD_WORDS
+  }
+
+  /** W5. */
+  private count(shard: number, keys: number, used: number): void {
+    const count = load(this.shards, shard + COUNT)
+    store(this.shards, shard + COUNT, count + keys)
+    if (used === 0) return
+    const before = load(this.shards, shard + USED)
+    store(this.shards, shard + USED, before + used)
+  }
+
+  private clearShard(shard: number): void {
+    if (this.locks.lock(shard)) this.growth.recount(shard)
+    const address = load(this.shards, shard + TABLE)
+    const end = address === 0 ? 0 : this.growth.nrSlotsOf(address)
+    for (let i = 0; i < end; ) {
+      i = this.clearSection(address, i)
+      if (i < 0) {
+        i = ~i
+        this.heap.waitUnprotected(this.finder.table.vpn)
+      }
+    }
+    if (address !== 0) {
+      this.growth.publish(shard, 0)
+      this.growth.recount(shard)
+      this.growth.drop(address)
+    }
+    this.locks.unlock(shard)
+  }
+
+  /** @returns The next slot to look at, or its complement: its page is write-protected. */
+  private clearSection(address: number, begin: number): number {
+    const { heap } = this
+    const { table } = this.finder
+    heap.guard.enter()
+    table.open(address)
+    const end = Math.min(begin + SECTION_SLOTS, table.nrSlots)
+    let i = begin
+    for (; i < end; i++) {
+      table.seek(i)
+      if ((table.pte & WRITE_PROTECTED) !== 0) break
+      const slot = loadPlain(table.words, table.base + i)
+      if (slot === 0 || slot === TOMBSTONE) continue
+      const entry = slot & table.addresses.addressMask
+      const sizes = this.noteEntry(entry)
+      store(table.words, table.base + i, TOMBSTONE)
+      heap.drop(entry, unitsOf(sizes))
+      this.retireOld()
+    }
+    heap.guard.leave()
+    return i < end ? ~i : i
+  }
+
+  /** As `noteOld`, for an entry of any key. @returns Its word 1. */
+  private noteEntry(address: number): number {
+    const { heap } = this
+    heap.locate(address)
+    const sizes = loadPlain(heap.words, heap.at + 1)
+    if ((sizes & ENTRY_KIND_MASK) === EntryKind.Large) {
+      const at = heap.at + ENTRY_HEADER_WORDS + wordsOf(sizes & 0xfff)
+      this.old.nrWords = sizes >>> (VALUE_BYTES_SHIFT + 2)
+      copyOut(this.old.words, 0, heap.words, at, this.old.nrWords)
+    }
+    return sizes
+  }
+
+  private refuse(): never {
+    this.heap.settle()
+    throw new HotplugError('ENOMEM', 'write to a map', 'there is no page free')
+  }
+}

@@ -1,0 +1,286 @@
+/*
+ * SharedMap: what users see of a map. Values and keys become words of private memory here, and
+ * words become values; everything that is shared is in map-core.ts.
+ *
+ * Codecs and callbacks run outside of every guard and lock, and may use the map: so what is to be
+ * written is complete before the first word of it is put into the scratch memory of the core.
+ */
+import { HotplugError } from '../lib/errors.ts'
+import { type Codec, type CodecName, codecOf, copyOf, type InnerCodec } from './codecs.ts'
+import { VALUE_BYTES_MAX } from './large-values.ts'
+import type { CollectionsContext } from './layout.ts'
+import { ABSENT, type Expected, LARGE, MapCore, NOTHING } from './map-core.ts'
+import { mapOfName } from './registry.ts'
+import { Walker } from './walker.ts'
+
+/** Bytes that a character can have in UTF-8, of those that strings count. */
+const CHARACTER_BYTES_MAX = 3
+/** Times that a large value is read again because it was replaced, before the lock is taken. */
+const READ_TRIES = 3
+
+/** How a map keeps its values. The same for each thread that opens it. */
+export interface MapOptions<V> {
+  /**
+   * `bytes`: Uint8Array; `utf8`: string; `json`: what JSON has; `v8`: what structured clone has, by
+   * `node:v8`; or your own.
+   */
+  readonly codec: CodecName | Codec<V>
+}
+
+/**
+ * A map that all threads of the process share, in memory that can move and shrink.
+ *
+ * Keys are strings of up to 4095 bytes of UTF-8, values up to 64 MiB when encoded. What comes out
+ * is always a copy. Linearizable per key: a write is visible to all threads when it returns, and
+ * no thread ever sees half of one, or an older value after a newer one. `get`, `has` and `getInto`
+ * take no lock and never wait. If a thread dies in the middle of a write, its key has the old value
+ * or the new one.
+ *
+ * Every call throws `EINVAL` for a key that is no string, too long or has a lone surrogate, and
+ * when the thread's slot is detached. A call that throws has changed nothing.
+ */
+export class SharedMap<V> {
+  /** The name by which every thread finds it. */
+  readonly name: string
+  private readonly core: MapCore
+  private readonly codec: InnerCodec<V>
+  private readonly walker: Walker
+  private readonly nrShards: number
+
+  /**
+   * Opens the map of that name; there is an empty one at first.
+   *
+   * @throws {HotplugError} `EINVAL`: a bad name or codec, or the map has another codec. `ENOSPC`:
+   *   there are too many maps.
+   */
+  constructor(context: CollectionsContext, name: string, options: MapOptions<V>) {
+    const operation = `open map ${String(name)}`
+    this.codec = codecOf(operation, options?.codec)
+    const map = mapOfName(context, name, `codec ${this.codec.name}`)
+    this.name = name
+    this.core = new MapCore(context, map)
+    this.walker = new Walker(context, this.core.heap, map)
+    this.nrShards = context.control.nrShards
+  }
+
+  /** How many keys there are. Exact when nobody writes. */
+  get size(): number {
+    return this.core.size()
+  }
+
+  /** The key's value; undefined if it has none. What the codec throws. */
+  get(key: string): V | undefined {
+    const { core } = this
+    core.key.encode(key, 'get')
+    const nrBytes = core.read()
+    if (nrBytes >= 0) return this.codec.fromScratch(core.valueBytes, nrBytes)
+    return nrBytes === ABSENT ? undefined : this.largeValue('get', key)
+  }
+
+  /**
+   * Copies the key's value, as it is encoded, into `bytes`.
+   *
+   * @returns How many bytes it has; -1 if the key has no value.
+   * @throws {HotplugError} `EINVAL`: it does not fit; the message says how long it is.
+   */
+  getInto(key: string, bytes: Uint8Array): number {
+    const { core } = this
+    core.key.encode(key, 'get into')
+    const nrBytes = core.read()
+    if (nrBytes === ABSENT) return -1
+    if (nrBytes === LARGE) {
+      const value = this.readLarge()
+      if (value === null) return -1
+      requireFit(value.length, bytes)
+      bytes.set(value)
+      return value.length
+    }
+    requireFit(nrBytes, bytes)
+    core.valueBytes.copy(bytes, 0, 0, nrBytes)
+    return nrBytes
+  }
+
+  /** Whether the key has a value. */
+  has(key: string): boolean {
+    this.core.key.encode(key, 'has')
+    return this.core.has()
+  }
+
+  /**
+   * Gives the key a value.
+   *
+   * @returns The map.
+   * @throws {HotplugError} `EINVAL`: the value is undefined, too large, or not the codec's.
+   *   `ENOMEM`: there is no memory free. What the codec throws.
+   */
+  set(key: string, value: V): this {
+    this.write('set', key, value, null)
+    return this
+  }
+
+  /** Takes the key's value away. @returns Whether it had one. */
+  delete(key: string): boolean {
+    this.core.key.encode(key, 'delete')
+    return this.core.remove(null)
+  }
+
+  /**
+   * Deletes every key. Not all at once: what others set meanwhile may stay, and others may see
+   * some keys gone and some not.
+   */
+  clear(): void {
+    this.core.clear()
+  }
+
+  /**
+   * Replaces the key's value by what `change` makes of it. If another thread was faster, `change`
+   * runs again, with what that left.
+   *
+   * @param change Given the value, undefined if there is none; undefined deletes the key.
+   * @returns What it returned at last.
+   * @throws {HotplugError} As `set`. What `change` throws.
+   */
+  update(key: string, change: (value: V | undefined) => V | undefined): V | undefined {
+    for (;;) {
+      const { value, expected } = this.look('update', key)
+      const next = change(value)
+      if (next !== undefined) {
+        if (this.write('update', key, next, expected)) return next
+      } else {
+        this.core.key.encode(key, 'update')
+        if (expected.sizes === null ? !this.core.has() : this.core.remove(expected)) {
+          return undefined
+        }
+      }
+    }
+  }
+
+  /**
+   * The key's value; if it has none, it gets the one that `make` makes, unless another thread is
+   * faster.
+   *
+   * @throws {HotplugError} As `set`. What `make` throws.
+   */
+  getOrSet(key: string, make: (key: string) => V): V {
+    let made: { readonly value: V } | null = null
+    for (;;) {
+      const { value, expected } = this.look('getOrSet', key)
+      if (expected.sizes !== null) return value as V
+      made ??= { value: make(key) }
+      if (this.write('getOrSet', key, made.value, NOTHING)) return made.value
+    }
+  }
+
+  /**
+   * The keys. Each that is there from the first step to the last is given exactly once; one that
+   * comes or goes meanwhile once or not at all. Nothing is held between steps.
+   */
+  *keys(): Generator<string, undefined> {
+    for (let i = 0; i < this.nrShards; i++) yield* this.walker.keysOf(i)
+  }
+
+  /** As `keys`, each with the value that it has when its turn comes. */
+  *entries(): Generator<[string, V], undefined> {
+    for (const key of this.keys()) {
+      const { value, expected } = this.look('iterate', key)
+      if (expected.sizes !== null) yield [key, value as V]
+    }
+  }
+
+  /** As `entries`, the values alone. */
+  *values(): Generator<V, undefined> {
+    for (const [, value] of this.entries()) yield value
+  }
+
+  /** As `entries`. */
+  [Symbol.iterator](): Generator<[string, V], undefined> {
+    return this.entries()
+  }
+
+  /** Calls `use` for each of `entries`. */
+  forEach(use: (value: V, key: string, map: this) => void): void {
+    for (const [key, value] of this.entries()) use(value, key, this)
+  }
+
+  /** Leaves the pages that this thread writes to, so that they can be compacted. */
+  close(): void {
+    this.core.heap.close()
+  }
+
+  private write(operation: string, key: string, value: V, expected: Expected | null): boolean {
+    if (value === undefined) refuse(operation, 'the value is undefined: delete the key instead')
+    const plain = this.codec.toPlain(value, operation)
+    const { core } = this
+    core.key.encode(key, operation)
+    if (typeof plain === 'string') return this.writeText(operation, plain, expected)
+    return this.writeBytes(operation, plain, expected)
+  }
+
+  private writeText(operation: string, text: string, expected: Expected | null): boolean {
+    const { core } = this
+    if (!core.isSmall(text.length * CHARACTER_BYTES_MAX)) {
+      if (!text.isWellFormed()) refuse(operation, 'the value has a lone surrogate')
+      return this.writeBytes(operation, Buffer.from(text, 'utf8'), expected)
+    }
+    const nrBytes = core.valueBytes.write(text, 0, 'utf8')
+    if (nrBytes !== text.length && !text.isWellFormed()) {
+      refuse(operation, 'the value has a lone surrogate')
+    }
+    return core.write(nrBytes, expected)
+  }
+
+  private writeBytes(operation: string, bytes: Uint8Array, expected: Expected | null): boolean {
+    const { core } = this
+    const nrBytes = bytes.length
+    if (nrBytes > VALUE_BYTES_MAX) {
+      refuse(operation, `the value has ${nrBytes} bytes, more than ${VALUE_BYTES_MAX}`)
+    }
+    if (!core.isSmall(nrBytes)) return core.writeLarge(bytes, expected)
+    core.valueBytes.set(bytes)
+    return core.write(nrBytes, expected)
+  }
+
+  /** The value, and what to compare with to see whether it is still the same. */
+  private look(operation: string, key: string): { value: V | undefined; expected: Expected } {
+    const { core } = this
+    for (;;) {
+      core.key.encode(key, operation)
+      const nrBytes = core.read()
+      const expected = core.remember(nrBytes)
+      if (nrBytes === ABSENT) return { value: undefined, expected }
+      if (nrBytes >= 0) {
+        return { value: this.codec.fromCopy(copyOf(core.valueBytes, nrBytes)), expected }
+      }
+      const large = core.readLarge()
+      if (large !== null) return { value: this.codec.fromCopy(large), expected }
+    }
+  }
+
+  private largeValue(operation: string, key: string): V | undefined {
+    this.core.key.encode(key, operation)
+    const value = this.readLarge()
+    return value === null ? undefined : this.codec.fromCopy(value)
+  }
+
+  /** After `read` said `LARGE`. @returns Null: the key has no value any more. */
+  private readLarge(): Buffer | null {
+    const { core } = this
+    let nrBytes = LARGE
+    for (let i = 0; i < READ_TRIES && nrBytes === LARGE; i++) {
+      const value = core.readLarge()
+      if (value !== null) return value
+      nrBytes = core.read()
+    }
+    if (nrBytes === ABSENT) return null
+    return nrBytes === LARGE ? core.readLocked() : copyOf(core.valueBytes, nrBytes)
+  }
+}
+
+function requireFit(nrBytes: number, bytes: Uint8Array): void {
+  if (nrBytes <= bytes.length) return
+  refuse('get into', `the value has ${nrBytes} bytes, more than the ${bytes.length} given`)
+}
+
+function refuse(operation: string, reason: string): never {
+  throw new HotplugError('EINVAL', operation, reason)
+}

@@ -1,0 +1,100 @@
+import { load, loadPlain, type Words } from '#atomics'
+import { PTE, UNIT_WORDS, VIRTUAL_OWNER, VIRTUAL_RECORD_WORDS } from '../mm/geometry.ts'
+import { OWNER_RUN_SHIFT } from '../mm/virtual-pages.ts'
+import {
+  type Addresses,
+  addressesOf,
+  type CollectionsContext,
+  ENTRY_HEADER_WORDS,
+  ENTRY_SIZES,
+  SHARD_BITS,
+  VALUE_BYTES_SHIFT,
+} from './layout.ts'
+
+/** Bytes of a slot, as a shift. */
+const SLOT_SHIFT = 2
+
+/**
+ * A cursor on a shard's table, wherever that lies. Everything inside one guard section.
+ *
+ * The address of a table on an entries page is that of an entry; that of a run of whole pages is
+ * the first unit of a page, where no entry is.
+ */
+export class Table {
+  nrSlots = 0
+  /** Slot i is `words[base + i]`, for what `seek` found up to `to`. */
+  words: Words
+  base = 0
+  to = 0
+  /** The page that `seek` found, and its page table word. */
+  vpn = 0
+  pte = 0
+  readonly addresses: Addresses
+  private readonly context: CollectionsContext
+  private readonly pageTable: Words
+  private first = 0
+  private isRun = false
+
+  constructor(context: CollectionsContext) {
+    this.context = context
+    this.pageTable = context.memory.pageTable
+    this.addresses = addressesOf(context.memory.geometry)
+    this.words = this.pageTable
+  }
+
+  /** Looks at the table at that address; `seek` next. */
+  open(address: number): void {
+    const { unitShift, unitMask } = this.addresses
+    const vpn = address >>> unitShift
+    const unit = address & unitMask
+    this.isRun = unit === 0
+    this.first = vpn
+    if (this.isRun) {
+      const owner = loadPlain(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_OWNER)
+      this.nrSlots = (owner >>> OWNER_RUN_SHIFT) << this.context.memory.geometry.pageWordsShift
+      return
+    }
+    const at = this.locate(vpn) + unit * UNIT_WORDS
+    const sizes = loadPlain(this.words, at + ENTRY_SIZES)
+    this.nrSlots = sizes >>> (VALUE_BYTES_SHIFT + SLOT_SHIFT)
+    this.base = at + ENTRY_HEADER_WORDS
+    this.to = this.nrSlots
+  }
+
+  /** Makes slot `i` reachable, and those up to `to`. */
+  seek(i: number): void {
+    if (!this.isRun) return
+    const { pageWordsShift, pageWords } = this.context.memory.geometry
+    const page = i >>> pageWordsShift
+    this.base = this.locate(this.first + page) - (page << pageWordsShift)
+    this.to = (page << pageWordsShift) + pageWords
+  }
+
+  /** What a slot holds that names the entry at `address`. */
+  slotOf(hash: number, address: number): number {
+    return this.tagOf(hash) | address
+  }
+
+  /** What stands in a slot above the address. */
+  tagOf(hash: number): number {
+    const { tagMask, addressBits } = this.addresses
+    return ((hash >>> SHARD_BITS) & tagMask) << addressBits
+  }
+
+  private locate(vpn: number): number {
+    const { pagesPerBlockShift, pagesPerBlock, pageWordsShift } = this.context.memory.geometry
+    const pte = loadPlain(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + PTE)
+    const pfn = (pte >>> 1) - 1
+    this.vpn = vpn
+    this.pte = pte
+    this.words = this.context.frames.block(pfn >>> pagesPerBlockShift)
+    return (pfn & (pagesPerBlock - 1)) << pageWordsShift
+  }
+}
+
+/** The address of a shard's table. First look inside the guard: what follows goes by it. */
+export function tableOf(context: CollectionsContext, shard: number, field: number): number {
+  const { shards } = context.control
+  if (context.guard.form === 'asymmetric') return loadPlain(shards, shard + field)
+  return load(shards, shard + field)
+}
