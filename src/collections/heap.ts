@@ -40,12 +40,10 @@ import {
   type Frames,
   type Geometry,
   PTE,
-  STATE_MASK,
   UNIT_WORDS,
   VIRTUAL_LIVE,
   VIRTUAL_RECORD_WORDS,
   VirtualKind,
-  VirtualState,
   WRITE_PROTECT_EVENT,
   WRITE_PROTECTED,
 } from '../mm/geometry.ts'
@@ -179,9 +177,7 @@ export class Heap {
   drop(address: number, units: number): void {
     const vpn = address >>> this.geometry.unitsPerPageShift
     const live = sub(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_LIVE, units) // D1
-    if (live === units && this.pages.stateOf(vpn) === VirtualState.Sealed) {
-      this.pages.retire(vpn) // D2
-    }
+    if (live === units && this.pages.isSealed(vpn)) this.pages.retire(vpn) // D2
   }
 
   /** Of what this thread appended, nothing is still to be published. */
@@ -225,11 +221,6 @@ export class Heap {
     const pte = load(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + PTE)
     this.guard.leave()
     if ((pte & WRITE_PROTECTED) !== 0) wait(this.events, WRITE_PROTECT_EVENT, event, HEARTBEAT_MS)
-  }
-
-  /** Whether the state of a page is that of one that compaction may look at. */
-  isSealed(vpn: number): boolean {
-    return (this.pages.stateOf(vpn) & STATE_MASK) === VirtualState.Sealed
   }
 
   private turn(open: Open): boolean {

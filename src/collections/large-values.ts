@@ -64,6 +64,15 @@ export class LargeRecord {
     return true
   }
 
+  /** Whether the value is on that page. */
+  has(vpn: number): boolean {
+    for (let at = RUNS; at < this.nrWords; at += 2) {
+      const first = this.words[at]!
+      if (vpn >= first && vpn < first + this.words[at + 1]!) return true
+    }
+    return false
+  }
+
   /** The page that has the `i`th part of the value. */
   pageAt(i: number): number {
     for (let at = RUNS; at < this.nrWords; at += 2) {

@@ -160,6 +160,11 @@ export class VirtualPages {
     return load(this.table, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE)
   }
 
+  /** Whether nobody appends to the page any more, and it is not retired. */
+  isSealed(vpn: number): boolean {
+    return this.stateOf(vpn) === VirtualState.Sealed
+  }
+
   /** A page's `VIRTUAL_OWNER`. */
   ownerOf(vpn: number): number {
     return load(this.table, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_OWNER)

@@ -1,0 +1,157 @@
+/*
+ * Whole pages that nobody names, and counts that nobody made: what the dead leave of a map.
+ *
+ * A large table is named by its shard's TABLE, a chunk of a large value by its key's entry. Who
+ * dies before it has named them, or after it has named others and before it retired them, leaves
+ * pages that are sealed (`VirtualPages.recoverDead` seals what was open) and that nobody finds. The
+ * living seal such pages when they are named, not before: so a sealed one that is not named will
+ * never be.
+ *
+ * Run by the service thread at its start and after each death, any number of times.
+ *
+ * Checked by map-core.check.ts.
+ */
+import { copyOut, load, loadPlain } from '#atomics'
+import { VirtualKind } from '../mm/geometry.ts'
+import { kindOfOwner, mapOfOwner } from '../mm/virtual-pages.ts'
+import { Growth } from './growth.ts'
+import { Heap } from './heap.ts'
+import {
+  type CollectionsContext,
+  ENTRY_HASH,
+  ENTRY_HEADER_WORDS,
+  ENTRY_KIND_MASK,
+  ENTRY_SIZES,
+  EntryKind,
+  homeOf,
+  KEY_BYTES_MASK,
+  LOCK,
+  SHARD_WORDS,
+  TABLE,
+  TOMBSTONE,
+  VALUE_BYTES_SHIFT,
+  wordsOf,
+} from './layout.ts'
+import { nrMapsOf } from './registry.ts'
+import { ShardLocks } from './shard-locks.ts'
+import { Table } from './table.ts'
+
+const OWNER_SHIFT = 2
+
+/** Finds what nobody names, for the service thread. */
+export class Orphans {
+  private readonly context: CollectionsContext
+  private readonly table: Table
+  private readonly record: LargeRecord
+  private readonly heap: Heap
+
+  constructor(context: CollectionsContext) {
+    this.context = context
+    this.table = new Table(context)
+    this.heap = new Heap(context, 0, false)
+    this.record = new LargeRecord(context.memory.geometry.pageWords)
+  }
+
+  /**
+   * Retires sealed pages of tables and chunks that nobody names. After `recoverDead`.
+   *
+   * @returns How many.
+   */
+  sweep(): number {
+    const { pages } = this.context
+    let nrRetired = 0
+    for (let vpn = 1; vpn < pages.end; vpn++) {
+      if (!this.isOrphan(vpn)) continue
+      if (pages.retire(vpn)) nrRetired++
+    }
+    return nrRetired
+  }
+
+  /**
+   * Counts the shards again whose lock's owner died.
+   *
+   * @returns How many.
+   */
+  recount(): number {
+    const { control, slot } = this.context
+    const nrMaps = nrMapsOf(control)
+    let nrCounted = 0
+    for (let map = 0; map < nrMaps; map++) {
+      let locks: ShardLocks | null = null
+      for (let i = 0; i < control.nrShards; i++) {
+        const shard = (map * control.nrShards + i) * SHARD_WORDS
+        const word = load(control.shards, shard + LOCK)
+        const owner = word >>> OWNER_SHIFT
+        if (word === 0 || (owner !== 0 && slot.slots.isAlive(owner))) continue
+        locks ??= new ShardLocks(this.context, map)
+        if (this.recountOne(locks, map, shard)) nrCounted++
+      }
+    }
+    return nrCounted
+  }
+
+  private recountOne(locks: ShardLocks, map: number, shard: number): boolean {
+    using held = locks.tryLock(shard)
+    if (held === null || !held.ownerDied) return false
+    new Growth(this.context, new Heap(this.context, map, false)).recount(shard)
+    return true
+  }
+
+  private isOrphan(vpn: number): boolean {
+    const { pages } = this.context
+    if (!pages.isSealed(vpn)) return false
+    const owner = pages.ownerOf(vpn)
+    const mark = pages.liveOf(vpn)
+    if (!pages.isSealed(vpn)) return false // the mark may be a link by now
+    const kind = kindOfOwner(owner)
+    if (kind === VirtualKind.Table) return !this.isTableNamed(vpn, mark)
+    return kind === VirtualKind.Chunk && !this.isChunkNamed(vpn, mapOfOwner(owner), mark)
+  }
+
+  private isTableNamed(vpn: number, shard: number): boolean {
+    const { control, memory } = this.context
+    const { unitsPerPageShift, pageWordsShift } = memory.geometry
+    const address = load(control.shards, shard * SHARD_WORDS + TABLE)
+    if (address === 0 || (address & ((1 << unitsPerPageShift) - 1)) !== 0) return false
+    const first = address >>> unitsPerPageShift
+    this.context.guard.enter()
+    this.table.open(address)
+    this.context.guard.leave()
+    const nrPages = this.table.nrSlots >>> pageWordsShift
+    return vpn >= first && vpn < first + nrPages
+  }
+
+  /** Whether a large entry of that hash has the page. */
+  private isChunkNamed(vpn: number, map: number, hash: number): boolean {
+    const { control, guard } = this.context
+    const { table } = this
+    const shard = (map * control.nrShards + (hash & (control.nrShards - 1))) * SHARD_WORDS
+    let isNamed = false
+    guard.enter()
+    const address = load(control.shards, shard + TABLE)
+    if (address !== 0) table.open(address)
+    const nrSlots = address === 0 ? 0 : table.nrSlots
+    let i = homeOf(hash, nrSlots)
+    for (let left = nrSlots; left > 0 && !isNamed; left--) {
+      table.seek(i)
+      const slot = loadPlain(table.words, table.base + i)
+      if (slot === 0) break
+      if (slot !== TOMBSTONE) isNamed = this.has(slot & table.addresses.addressMask, hash, vpn)
+      i = i + 1 === nrSlots ? 0 : i + 1
+    }
+    guard.leave()
+    return isNamed
+  }
+
+  private has(address: number, hash: number, vpn: number): boolean {
+    const { heap, record } = this
+    heap.locate(address)
+    const found = loadPlain(heap.words, heap.at + ENTRY_HASH)
+    const sizes = loadPlain(heap.words, heap.at + ENTRY_SIZES)
+    if (found !== hash || (sizes & ENTRY_KIND_MASK) !== EntryKind.Large) return false
+    const from = heap.at + ENTRY_HEADER_WORDS + wordsOf(sizes & KEY_BYTES_MASK)
+    record.nrWords = sizes >>> (VALUE_BYTES_SHIFT + 2)
+    copyOut(record.words, 0, heap.words, from, record.nrWords)
+    return record.has(vpn)
+  }
+}
