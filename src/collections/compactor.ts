@@ -19,7 +19,7 @@
  * Checked by map-core.check.ts.
  */
 import { copyOut, load, loadPlain, store } from '#atomics'
-import { VIRTUAL_LIVE, VIRTUAL_RECORD_WORDS, VirtualKind, WRITE_PROTECTED } from '../mm/geometry.ts'
+import { VirtualKind, WRITE_PROTECTED } from '../mm/geometry.ts'
 import { kindOfOwner, mapOfOwner } from '../mm/virtual-pages.ts'
 import { Finder } from './finder.ts'
 import { Growth } from './growth.ts'

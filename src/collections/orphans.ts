@@ -16,6 +16,7 @@ import { VirtualKind } from '../mm/geometry.ts'
 import { kindOfOwner, mapOfOwner } from '../mm/virtual-pages.ts'
 import { Growth } from './growth.ts'
 import { Heap } from './heap.ts'
+import { LargeRecord } from './large-values.ts'
 import {
   type CollectionsContext,
   ENTRY_HASH,
