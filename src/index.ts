@@ -1,4 +1,6 @@
 /* hotplug: shared memory that can shrink. */
+export type { Codec, CodecName } from './collections/codecs.ts'
+export type { MapOptions, SharedMap } from './collections/shared-map.ts'
 export { type Blocker, type HotplugCode, HotplugError } from './lib/errors.ts'
 export type { Size } from './lib/units.ts'
 export { type BootOptions, type Capabilities, Machine, type MachineHandle } from './machine.ts'

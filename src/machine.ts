@@ -7,6 +7,8 @@
  */
 import { BarrierRequests } from './arch/barrier.ts'
 import type { Arch } from './arch/service.ts'
+import type { CollectionsContext } from './collections/layout.ts'
+import { type MapOptions, SharedMap } from './collections/shared-map.ts'
 import { HotplugError } from './lib/errors.ts'
 import { bytesOf, type Size, sizeText } from './lib/units.ts'
 import { Locks, type LocksHandle } from './locking.ts'
@@ -20,7 +22,12 @@ import { PageAllocator } from './mm/page-allocator.ts'
 import type { PinRecord } from './mm/pins.ts'
 import { type RawMemory, takeRaw } from './mm/raw.ts'
 import type { Recovered } from './mm/recovery.ts'
-import { type MachineMemory, openHotplug, reserveMachineMemory } from './service/machine-memory.ts'
+import {
+  type MachineMemory,
+  openCollections,
+  openHotplug,
+  reserveMachineMemory,
+} from './service/machine-memory.ts'
 
 const MEMORY_DEFAULT = '256MiB'
 const MAX_MEMORY_DEFAULT = '4GiB'
@@ -83,6 +90,7 @@ export class Machine implements AsyncDisposable {
   readonly locks: Locks
   private readonly hotplug: Hotplug
   private readonly allocator: PageAllocator
+  private readonly collections: CollectionsContext
 
   /**
    * Makes a machine, and attaches the main thread to it.
@@ -135,6 +143,11 @@ export class Machine implements AsyncDisposable {
     ))
     this.hotplug = { ...frames, zones }
     this.memory = new Memory(this.hotplug, autoOnline)
+    const { allocator } = this
+    this.collections = openCollections(memory, locks, { allocator, space: frames.space }, () => {
+      this.reclaim()
+      return true
+    })
   }
 
   /** What the machine can do. */
@@ -153,6 +166,17 @@ export class Machine implements AsyncDisposable {
   buffer(size: Size, { owner }: { readonly owner: string }): RawMemory {
     const bytes = bytesOf(size, 'take raw memory', 'its size')
     return takeRaw(this.parts(), bytes, owner)
+  }
+
+  /**
+   * The map of that name, shared by all threads; there is an empty one at first.
+   *
+   * @throws {HotplugError} `EINVAL`: a bad name or codec, or the map has another codec. `ENOSPC`:
+   *   there are too many maps.
+   */
+  map<V>(name: string, options: MapOptions<V>): SharedMap<V> {
+    this.locks.slot.assertAttached('open a map')
+    return new SharedMap<V>(this.collections, name, options)
   }
 
   /** Who holds memory that cannot move. */

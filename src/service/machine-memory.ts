@@ -1,15 +1,20 @@
 /*
  * A machine's memory in shared words: what its threads are handed, and what each makes of it.
  */
+import { randomInt } from 'node:crypto'
 import type { Words } from '#atomics'
 import { AddressSpace } from '../arch/address-space.ts'
+import { makeCollectionsControl } from '../collections/control.ts'
+import type { CollectionsContext, CollectionsControl } from '../collections/layout.ts'
 import type { HotplugLocks } from '../locking/hotplug-locks.ts'
 import { Blocks } from '../mm/blocks.ts'
 import { type Geometry, MAILBOX, type MemoryControl, makeMemoryControl } from '../mm/geometry.ts'
 import type { Hotplug } from '../mm/hotplug.ts'
 import { Notifiers } from '../mm/notifiers.ts'
+import type { PageAllocator } from '../mm/page-allocator.ts'
 import { Pins } from '../mm/pins.ts'
 import { Requests } from '../mm/requests.ts'
+import { VirtualPages } from '../mm/virtual-pages.ts'
 import type { Zone } from '../mm/zone.ts'
 
 const NR_PINS = 1024
@@ -22,6 +27,7 @@ export interface MachineMemory {
   readonly space: SharedArrayBuffer
   readonly pins: Words
   readonly notifiers: Words
+  readonly collections: CollectionsControl
   /** Not 0 once the service thread serves no more. */
   readonly stop: Words
 }
@@ -42,6 +48,7 @@ export function reserveMachineMemory(
     space: AddressSpace.reserve(geometry.maxMemory, 0),
     pins: words(Pins.words(NR_PINS)),
     notifiers: words(Notifiers.words(NR_NOTIFIERS)),
+    collections: makeCollectionsControl(randomInt(2 ** 31)),
     stop,
   }
 }
@@ -63,5 +70,25 @@ export function openHotplug(
     pins: new Pins(slot, memory.pins),
     notifiers: new Notifiers(slot, memory.notifiers),
     requests: new Requests(control.events, MAILBOX, slot.slots, memory.stop),
+  }
+}
+
+/** What collections work with in the calling thread. */
+export function openCollections(
+  memory: MachineMemory,
+  locks: HotplugLocks,
+  { allocator, space }: { allocator: PageAllocator; space: AddressSpace },
+  onNoRoom: () => boolean,
+): CollectionsContext {
+  const { slot, guard, lockdep } = locks
+  return {
+    slot,
+    guard,
+    memory: memory.control,
+    control: memory.collections,
+    frames: space,
+    pages: new VirtualPages(slot, memory.control, space, allocator),
+    lockdep,
+    onNoRoom,
   }
 }

@@ -15,6 +15,8 @@ import { BarrierRequests } from '../arch/barrier.ts'
 import { now } from '../arch/clock.ts'
 import type { RealMemory } from '../arch/real-memory.ts'
 import type { Duties, Tools } from '../arch/service-loop.ts'
+import { Compactor } from '../collections/compactor.ts'
+import { Orphans } from '../collections/orphans.ts'
 import { HotplugError } from '../lib/errors.ts'
 import type { Held } from '../locking/acquire.ts'
 import { Blocks } from '../mm/blocks.ts'
@@ -34,8 +36,8 @@ import { freeDead } from '../mm/raw.ts'
 import { type Recovered, recoverBlocks, recovered } from '../mm/recovery.ts'
 import { DISCARD_UNIT, type Request, RequestKind, Requests } from '../mm/requests.ts'
 import { sliceWords } from '../mm/slice.ts'
-import { VirtualPages } from '../mm/virtual-pages.ts'
-import type { MachineMemory } from './machine-memory.ts'
+import type { VirtualPages } from '../mm/virtual-pages.ts'
+import { type MachineMemory, openCollections } from './machine-memory.ts'
 
 /** How long one request keeps the service thread from others. */
 const SLICE_MS = 8
@@ -43,12 +45,6 @@ const SLICE_MS = 8
 const COMPACT_PAGES = 32
 /** Looks at readers before what was retired is left for later. */
 const LOOKS = 10
-
-/** What moves entries together, so that pages become empty. */
-export interface Compacting {
-  /** Retires pages that can be emptied. @returns How many it retired. */
-  compact(options: { maxPages: number; below: number }): number
-}
 
 /** How full a page may be, of all that it can hold, to be worth emptying. */
 const BELOW = { always: 0.5, onRequest: 0.95 } as const
@@ -60,14 +56,15 @@ export class MemoryDuties implements Duties {
   readonly pages: VirtualPages
   private readonly control: MemoryControl
   private readonly geometry: Geometry
-  private readonly space: AddressSpace
+  readonly space: AddressSpace
   private readonly real: RealMemory
   private readonly tools: Tools
   private readonly blocks: Blocks
   private readonly migration: Migration
   private readonly requests: Requests
   private readonly reclaims: BarrierRequests
-  private readonly compactor: Compacting
+  private readonly compactor: Compactor
+  private readonly orphans: Orphans
   private readonly pins: Pins
   /** Retired pages that await a grace period. */
   private retired: number[] = []
@@ -92,7 +89,10 @@ export class MemoryDuties implements Duties {
     this.report = { discards: this.real.discards, reason: this.real.reason }
     this.blocks = new Blocks(control)
     this.allocator = new PageAllocator(slot, control, this.space, locks.guard)
-    this.pages = new VirtualPages(slot, control, this.space, this.allocator)
+    const context = openCollections(memory, locks, this, () => false)
+    this.pages = context.pages
+    this.orphans = new Orphans(context)
+    this.compactor = new Compactor(context)
     this.pins = new Pins(slot, memory.pins)
     this.migration = new Migration(control, this.space, locks.guard, {
       take: () => this.takeTarget(),
@@ -101,7 +101,6 @@ export class MemoryDuties implements Duties {
     })
     this.requests = new Requests(control.events, MAILBOX, slot.slots, memory.stop)
     this.reclaims = new BarrierRequests(control.events, RECLAIM)
-    this.compactor = { compact: () => 0 }
     this.requests.start()
     this.reclaims.start()
   }
@@ -133,6 +132,8 @@ export class MemoryDuties implements Duties {
     this.allocator.recoverDead()
     this.tools.locks.guard.synchronize()
     this.pages.freeStale()
+    this.orphans.sweep()
+    this.orphans.recount()
     const { control, space: frames, allocator, pins } = this
     freeDead({ control, frames, allocator, pins })
     this.held ??= this.tools.locks.memAddRemoveLock.tryLock()
