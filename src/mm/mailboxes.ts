@@ -33,7 +33,7 @@
  * sleep, or is woken. The box's thread sleeps on the word that C4 changes.
  *
  * The answer is to my letter. Only the box's thread writes CODE and TEXT, between L1 and L4 of one
- * letter, and O2 is followed by O3: whoever finds ANSWERED at its letter finds the answer to it,
+ * letter, and O2 is followed by O3: whoever finds ANSWERED at its letter finds the answer to it;
  * or, if the box was opened anew meanwhile, no objection. If another opened it, C2 sees that.
  *
  * Deaths. `recover()` closes the boxes of the dead (D1), moves BELL on (D2), and wakes the sleepers

@@ -6,8 +6,8 @@
  * one notifier after the other, highest priority first, and of equals who registered first.
  *
  *     GOING_ONLINE, GOING_OFFLINE     may be refused: whoever throws or rejects vetoes, by its code
- *                                     and message. So does whoever does not answer in time, or is
- *                                     still busy with the letter before; that ends the asking
+ *                                     and message; so does whoever does not answer in time, or is
+ *                                     still busy with the letter before. Then nobody else is asked
  *     CANCEL_ONLINE, CANCEL_OFFLINE   it will not be: to those that saw GOING, and only to them
  *     ONLINE, OFFLINE                 it is done: to all. Nobody can object; failures are warnings
  *

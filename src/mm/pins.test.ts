@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { testOracle } from '../../test/bodies/locks.ts'
 import type { PinData } from '../../test/bodies/pins.ts'
 import { killAtEach } from '../../test/kill.ts'
-import { sharedWords, TestThread } from '../../test/thread.ts'
+import { sharedWords, TestThread, until } from '../../test/thread.ts'
 import { Slots, tokenOf } from '../locking/slots.ts'
 import { type PinRecord, Pins } from './pins.ts'
 
@@ -17,11 +17,11 @@ interface Scene {
 }
 
 /** The calling thread has slot 0; others attach with `data`. */
-function scene(nrRecords: number, rounds = 1): Scene {
+function scene(nrRecords: number): Scene {
   const slots = new Slots(sharedWords(Slots.words(NR_SLOTS)))
   const pins = sharedWords(Pins.words(nrRecords))
   const mine = new Pins(slots.attach(testOracle(1)), pins)
-  return { slots, mine, data: { slots: slots.words, pins, tid: 2, rounds } }
+  return { slots, mine, data: { slots: slots.words, pins, tid: 2, stop: sharedWords(1) } }
 }
 
 const pin = { pfn: 7, nrPages: 3, owner: 'a buffer', sinceMs: 1_764_000_000_123.9 }
@@ -102,26 +102,23 @@ test('recovery that is cut short while it settles is done again', () => {
 })
 
 test('what is seen of a record belongs together while threads take it in turns', async () => {
-  const { mine, data } = scene(1, 50_000)
+  const { mine, data } = scene(1)
   const threads = [2, 3].map(tid => new TestThread(BODIES, 'takeAndRelease', { ...data, tid }))
-  let isOver = false
-  const taken = Promise.all(threads.map(thread => thread.result)).finally(() => (isOver = true))
+  const nrSeen = [0, 0]
 
-  let nrSeen = 0
-  while (!isOver) {
+  await until('each holder was seen a thousand times', () => {
     for (let i = 0; i < 1000; i++) {
       const seen = mine.describe(0)
       if (seen === null) continue
-      nrSeen++
       const { pfn, nrPages, owner, sinceMs, token } = seen
       deepEqual([nrPages, owner, sinceMs], [pfn, `holder ${pfn}`, pfn * 2 ** 20])
-      ok(token === tokenOf(1, 0) || token === tokenOf(2, 0))
+      nrSeen[token === tokenOf(1, 0) ? 0 : 1]! += 1
     }
-    await new Promise(resolve => setImmediate(resolve))
-  }
+    return nrSeen.every(nr => nr >= 1000)
+  })
 
-  ok((await taken).every(nrTaken => (nrTaken as number) > 0))
-  ok(nrSeen > 0)
+  Atomics.store(data.stop, 0, 1)
+  await Promise.all(threads.map(thread => thread.result))
 })
 
 test('a holder killed at any operation leaves nothing once it is gone', async () => {

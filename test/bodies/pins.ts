@@ -11,25 +11,22 @@ export interface PinData {
   readonly pins: Int32Array
   /** The thread's id, as `testOracle` has it. */
   readonly tid: number
-  readonly rounds: number
+  /** One word: not 0 once `takeAndRelease` shall end. */
+  readonly stop: Int32Array
 }
 
 function open({ slots, pins, tid }: PinData): Pins {
   return new Pins(new Slots(slots).attach(testOracle(tid)), pins)
 }
 
-/** Takes and releases, whose page numbers and owner always belong together. */
-export function takeAndRelease(data: PinData): number {
+/** Takes and releases until told to stop; page numbers and owner always belong together. */
+export function takeAndRelease(data: PinData): void {
   const pins = open(data)
-  let nrTaken = 0
-  for (let i = 1; i <= data.rounds; i++) {
+  for (let i = 1; Atomics.load(data.stop, 0) === 0; i++) {
     const pfn = data.tid * 1000 + (i % 1000)
     const record = pins.take({ pfn, nrPages: pfn, owner: `holder ${pfn}`, sinceMs: pfn * 2 ** 20 })
-    if (record === -1) continue
-    nrTaken++
-    pins.release(record)
+    if (record !== -1) pins.release(record)
   }
-  return nrTaken
 }
 
 /** A take and a release, to be killed at each operation. */
