@@ -1,7 +1,7 @@
 import { deepEqual, equal, notEqual, ok, throws } from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
-import { TestThread } from '../../test/thread.ts'
+import { TestThread, until } from '../../test/thread.ts'
 import type { Frames } from '../mm/geometry.ts'
 import { AddressSpace } from './address-space.ts'
 
@@ -54,6 +54,23 @@ test('threads grow one address space at once, and see what each other writes', a
   const space = new AddressSpace(buffer, BLOCK)
   equal(buffer.byteLength, 64 * BLOCK)
   for (let i = 0; i < 64; i++) deepEqual([...space.block(i).subarray(0, 4)], [1, 1, 1, 0])
+})
+
+test('threads that are killed while they grow it leave an address space that others use', async () => {
+  const { buffer } = spaceOf(256, 0)
+  const data = { buffer, blockBytes: BLOCK, nrBlocks: 256, id: 0 }
+  for (let round = 1; round <= 8; round++) {
+    const thread = new TestThread(BODIES, 'growAndMark', data)
+    const target = round * 8 * BLOCK
+    await until('it has grown some', () => buffer.byteLength >= target)
+    await thread.kill()
+  }
+
+  const space = new AddressSpace(buffer, BLOCK)
+  space.grow(256 * BLOCK)
+
+  space.block(255).fill(1)
+  ok(space.block(0)[0]! > 0)
 })
 
 test('a machine of 1 TiB is reserved where the engine can, else 4 GiB are named', () => {
