@@ -10,8 +10,8 @@ import {
   onlineBlock,
   type TestMemory,
   testMemory,
-  tinyGeometry,
 } from '../../test/bodies/pages.ts'
+import { tinyGeometry } from '../../test/litmus/pages.ts'
 import { Slots } from '../locking/slots.ts'
 import { BLOCK_FREE, PageState } from './geometry.ts'
 import { PERCPU_BATCH, PERCPU_PAGES_MAX } from './percpu-pages.ts'
@@ -49,7 +49,7 @@ test('there is no room once every page is taken', () => {
   equal(hands.pages.allocPage('unmovable'), -1)
   equal(hands.pages.allocChunk(0), -1)
 
-  equal(countStates(memory)[PageState.Allocated], MANAGED)
+  equal(countStates(memory, PageState.Allocated), MANAGED)
   assertExact(memory)
 })
 
@@ -58,12 +58,12 @@ test('the first page brings a batch, and a full list gives one back', () => {
   const { pages } = hands
 
   const taken = [pages.allocPage('movable')]
-  equal(countStates(memory)[PageState.Percpu], PERCPU_BATCH - 1)
+  equal(countStates(memory, PageState.Percpu), PERCPU_BATCH - 1)
 
   for (let i = 1; i < 2 * PERCPU_PAGES_MAX; i++) taken.push(pages.allocPage('movable'))
   for (const pfn of taken) pages.freePage(pfn)
-  equal((countStates(memory)[PageState.Percpu] ?? 0) <= PERCPU_PAGES_MAX, true)
-  equal(countStates(memory)[PageState.Allocated], 0)
+  equal(countStates(memory, PageState.Percpu) <= PERCPU_PAGES_MAX, true)
+  equal(countStates(memory, PageState.Allocated), 0)
   assertExact(memory)
 })
 
@@ -75,11 +75,11 @@ test('a drained list stays empty until lists are enabled', () => {
   pages.drainAll()
   pages.freePage(first)
   const second = pages.allocPage('movable')
-  equal(countStates(memory)[PageState.Percpu], 0)
+  equal(countStates(memory, PageState.Percpu), 0)
 
   pages.enableLists()
   pages.freePage(second)
-  equal(countStates(memory)[PageState.Percpu], 1)
+  equal(countStates(memory, PageState.Percpu), 1)
   assertExact(memory)
 })
 
@@ -111,7 +111,7 @@ test('what a dead thread had is freed once', () => {
 
   equal(hands.pages.recoverDead(), PERCPU_BATCH + 4)
   equal(hands.pages.recoverDead(), 0)
-  equal(countStates(memory)[PageState.Allocated], 1)
+  equal(countStates(memory, PageState.Allocated), 1)
   assertExact(memory)
 })
 
@@ -126,7 +126,7 @@ test('the next owner of a slot begins with an empty list', () => {
   equal(hands.pages.recoverDead(), PERCPU_BATCH)
   next.pages.allocPage('movable')
 
-  equal(countStates(memory)[PageState.Percpu], PERCPU_BATCH - 1)
+  equal(countStates(memory, PageState.Percpu), PERCPU_BATCH - 1)
   assertExact(memory)
 })
 

@@ -52,8 +52,10 @@ export class PageAllocator {
     this.control = control
     this.frames = frames
     this.guard = guard
-    this.zones = [this.makeZone(ZoneKind.Normal), this.makeZone(ZoneKind.Movable)]
-    this.lists = this.zones.map(zone => this.makeList(zone))
+    const normal = this.makeZone(ZoneKind.Normal)
+    const movable = this.makeZone(ZoneKind.Movable)
+    this.zones = [normal, movable]
+    this.lists = [this.makeList(normal), this.makeList(movable)]
   }
 
   /**
@@ -110,13 +112,15 @@ export class PageAllocator {
   }
 
   /**
-   * Frees all pages that a dead thread had taken and not mapped, or had on its list. Call after
-   * each death, from one thread: the service thread. May run again at any time.
+   * Repairs what a dead thread was changing, and frees all pages that it had taken and not mapped,
+   * or had on its list. Call after each death, from one thread: the service thread. May run again
+   * at any time.
    *
    * @returns How many pages it freed.
    */
   recoverDead(): number {
     const { geometry, blocks } = this.control
+    for (let i = 0; i < this.zones.length; i++) this.zones[i]!.settle()
     let nrFreed = 0
     for (let block = 0; block < geometry.nrBlocks; block++) {
       const state = load(blocks, block * BLOCK_RECORD_WORDS + BLOCK_STATE)

@@ -10,9 +10,9 @@ import {
   onlineBlock,
   type TestMemory,
   testMemory,
-  tinyGeometry,
   zoneField,
 } from '../../test/bodies/pages.ts'
+import { tinyGeometry } from '../../test/litmus/pages.ts'
 import { BLOCK_FREE, BLOCK_ISOLATED, PageState, ZONE_DIRTY, ZONE_FREE } from './geometry.ts'
 import { blockOfPfn, loadPageWord, pageWord } from './memmap.ts'
 import type { Zone } from './zone.ts'
@@ -115,7 +115,7 @@ test('a block that is isolated and whole can be taken, and given again', () => {
 
   equal(zone.nrFree(), 15)
   equal(blockField(memory.control, 1, BLOCK_FREE), 0)
-  equal(countStates(memory)[PageState.Tail], 15 + 11)
+  equal(countStates(memory, PageState.Tail), 15 + 11)
   zone.takeBlock(1)
   zone.giveBlock(1)
   zone.giveBlock(1)

@@ -160,6 +160,12 @@ export class Zone {
     this.end()
   }
 
+  /** Repairs what a dead owner was changing, so that all counts are exact. */
+  settle(): void {
+    this.begin()
+    this.end()
+  }
+
   /** Z1, Z2. For several of `take` and `put` under one lock; waits for nothing until `end`. */
   begin(): void {
     this.lock.lock()

@@ -1,57 +1,25 @@
 /*
  * Memory for tests of pages: a few small blocks, and what must always be true of them.
  */
-import { equal, ok } from 'node:assert/strict'
+import { equal } from 'node:assert/strict'
 import { Guard } from '../../src/locking/guard.ts'
 import { type Slot, Slots } from '../../src/locking/slots.ts'
 import {
-  BLOCK_FREE,
-  BLOCK_ISOLATED,
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
   BLOCK_ZONE,
   BlockState,
-  FREE_LIST_HEADS,
   type Frames,
   type Geometry,
   type MemoryControl,
   makeMemoryControl,
-  NR_ZONES,
-  PAGE_LINK,
-  PAGE_RECORD_WORDS,
-  PAGE_WORD,
-  PageState,
-  ZONE_DIRTY,
-  ZONE_FREE,
-  ZONE_HINT,
   ZONE_RECORD_WORDS,
 } from '../../src/mm/geometry.ts'
-import { initMemmap, loadPageWord, nrManagedPages, recordOfPage } from '../../src/mm/memmap.ts'
+import { initMemmap, nrManagedPages } from '../../src/mm/memmap.ts'
 import { PageAllocator } from '../../src/mm/page-allocator.ts'
+import { countPages, type PageMemory, whatIsWrong } from '../litmus/pages.ts'
 import { sharedWords } from '../thread.ts'
 import { testOracle } from './locks.ts'
-
-/** A geometry that is smaller than any real one: a page holds little but records. */
-export function tinyGeometry(nrBlocks: number, pagesPerBlock: number, memmapPages = 1): Geometry {
-  const memmapWords = FREE_LIST_HEADS + pagesPerBlock * PAGE_RECORD_WORDS
-  const pageWords = 2 ** Math.ceil(Math.log2(memmapWords / memmapPages))
-  const blockWords = pageWords * pagesPerBlock
-  return {
-    pageSize: pageWords * 4,
-    blockSize: blockWords * 4,
-    maxMemory: blockWords * 4 * nrBlocks,
-    pageWords,
-    pageWordsShift: Math.log2(pageWords),
-    blockWords,
-    pagesPerBlock,
-    pagesPerBlockShift: Math.log2(pagesPerBlock),
-    nrBlocks,
-    nrFrames: nrBlocks * pagesPerBlock,
-    unitsPerPageShift: Math.log2(pageWords / 4),
-    nrVirtual: nrBlocks * pagesPerBlock,
-    memmapPages,
-  }
-}
 
 /** Shared memory of a test's machine. Cloneable. */
 export interface TestMemory {
@@ -130,17 +98,9 @@ export function zoneField(control: MemoryControl, kind: number, field: number): 
   return Atomics.load(control.zones, kind * ZONE_RECORD_WORDS + field)
 }
 
-/** How many pages have each state, by `PageState`, in blocks that were added. */
-export function countStates(memory: TestMemory): number[] {
-  const { control } = memory
-  const counts = new Array<number>(8).fill(0)
-  const frames = framesOf(memory)
-  for (let pfn = 0; pfn < control.geometry.nrFrames; pfn++) {
-    const block = Math.floor(pfn / control.geometry.pagesPerBlock)
-    if (blockField(control, block, BLOCK_STATE) === BlockState.Absent) continue
-    counts[loadPageWord(control.geometry, frames, pfn) & 7]!++
-  }
-  return counts
+/** How many pages have a state, in blocks that were added. */
+export function countStates(memory: TestMemory, state: number): number {
+  return countPages(pagesOf(memory), state)
 }
 
 /**
@@ -148,61 +108,16 @@ export function countStates(memory: TestMemory): number[] {
  * in the middle of anything, and a dead one's zone has been locked since.
  */
 export function assertExact(memory: TestMemory): void {
-  const { control } = memory
-  for (let kind = 0; kind < NR_ZONES; kind++) {
-    equal(zoneField(control, kind, ZONE_DIRTY), 0, 'a block is being changed')
-    let nrFree = 0
-    for (let block = 0; block < control.geometry.nrBlocks; block++) {
-      if (blockField(control, block, BLOCK_ZONE) !== kind) continue
-      const nrInBlock = assertBlock(memory, block)
-      if (nrInBlock === 0 || blockField(control, block, BLOCK_ISOLATED) !== 0) continue
-      nrFree += nrInBlock
-      ok(zoneField(control, kind, ZONE_HINT) <= block, `block ${block} is below the hint`)
-    }
-    equal(zoneField(control, kind, ZONE_FREE), nrFree, `free pages of zone ${kind}`)
-  }
+  equal(whatIsWrong(pagesOf(memory)), '')
 }
 
-/** @returns How many pages of the block are in its lists. */
-function assertBlock(memory: TestMemory, block: number): number {
+function pagesOf(memory: TestMemory): PageMemory {
   const { control } = memory
-  const state = blockField(control, block, BLOCK_STATE)
-  const nrFree = blockField(control, block, BLOCK_FREE)
-  if (state === BlockState.Absent) return nrFree
-  const memmap = framesOf(memory).block(block)
-  const listed = pagesInLists(memmap, control.geometry)
-  equal(nrFree, listed.size, `free pages of block ${block}`)
-  if (listed.size === 0) return 0
-  for (let page = 0; page < control.geometry.pagesPerBlock; page++) {
-    const word = memmap[recordOfPage(page) + PAGE_WORD]! & 7
-    const isFree = word === PageState.Tail || word === PageState.Free
-    equal(listed.has(page), isFree, `page ${page} of block ${block} is in a list`)
-  }
-  return nrFree
-}
-
-function pagesInLists(memmap: Int32Array, geometry: Geometry): Set<number> {
-  const pages = new Set<number>()
-  for (let order = 0; order < geometry.pagesPerBlockShift; order++) {
-    let previous = 0
-    for (let first = memmap[order]!; first !== 0; ) {
-      const link = memmap[recordOfPage(first) + PAGE_LINK]!
-      equal(link >>> 16, previous, `previous of page ${first}`)
-      const word = memmap[recordOfPage(first) + PAGE_WORD]
-      equal(word, PageState.Free | (order << 3), `first page ${first} of its chunk`)
-      equal(first % (1 << order), 0, `alignment of chunk ${first}`)
-      const buddy = memmap[recordOfPage(first ^ (1 << order)) + PAGE_WORD]
-      ok(buddy !== word, `page ${first} and its buddy are apart`)
-      for (let page = first; page < first + (1 << order); page++) {
-        ok(!pages.has(page), `page ${page} is in two chunks`)
-        if (page !== first) equal(memmap[recordOfPage(page) + PAGE_WORD], PageState.Tail)
-        pages.add(page)
-      }
-      previous = first
-      first = link & 0xffff
-    }
-  }
-  return pages
+  const frames = framesOf(memory)
+  const memmaps = Array.from({ length: control.geometry.nrBlocks }, (_, block) =>
+    blockField(control, block, BLOCK_STATE) === BlockState.Absent ? null : frames.block(block),
+  )
+  return { ...control, memmaps }
 }
 
 /** Pages of a block that can be given out. */
