@@ -5,7 +5,6 @@
  *     main     boot: reserves, starts the service thread, brings the first memory online
  *     others   attach: a slot, at once, whoever made the thread
  */
-import { BarrierRequests } from './arch/barrier.ts'
 import type { Arch } from './arch/service.ts'
 import type { CollectionsContext } from './collections/layout.ts'
 import { type MapOptions, SharedMap } from './collections/shared-map.ts'
@@ -13,7 +12,7 @@ import { HotplugError } from './lib/errors.ts'
 import { bytesOf, type Size, sizeText } from './lib/units.ts'
 import { Locks, type LocksHandle } from './locking.ts'
 import { addMemory } from './mm/add-remove.ts'
-import { geometryOf, RECLAIM } from './mm/geometry.ts'
+import { geometryOf } from './mm/geometry.ts'
 import { exclusively, type Hotplug } from './mm/hotplug.ts'
 import { Memory } from './mm/memory.ts'
 import { type AutoOnline, onlineBlock, requireAutoOnline } from './mm/online.ts'
@@ -28,6 +27,7 @@ import {
   openHotplug,
   reserveMachineMemory,
 } from './service/machine-memory.ts'
+import { Room } from './service/room.ts'
 
 const MEMORY_DEFAULT = '256MiB'
 const MAX_MEMORY_DEFAULT = '4GiB'
@@ -143,11 +143,10 @@ export class Machine implements AsyncDisposable {
     ))
     this.hotplug = { ...frames, zones }
     this.memory = new Memory(this.hotplug, autoOnline)
-    const { allocator } = this
-    this.collections = openCollections(memory, locks, { allocator, space: frames.space }, () => {
-      this.reclaim()
-      return true
-    })
+    const { blocks, space } = this.hotplug
+    const revive = (): void => locks.reviveService()
+    const room = new Room(locks.slot, blocks, this.allocator, revive)
+    this.collections = openCollections(memory, locks, { source: room, space }, () => room.make())
   }
 
   /** What the machine can do. */
@@ -195,13 +194,6 @@ export class Machine implements AsyncDisposable {
   /** As `shutdown`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.shutdown()
-  }
-
-  /** Room for those who found none: has the service thread look for some. Blocks. */
-  private reclaim(): void {
-    const { slot } = this.locks
-    const requests = new BarrierRequests(this.handle.memory.control.events, RECLAIM)
-    requests.request(slot.slots, () => this.locks.reviveService())
   }
 
   private parts() {

@@ -7,7 +7,7 @@
 import { parentPort } from 'node:worker_threads'
 import { installBarrier, load, wait } from '#atomics'
 import { HotplugLocks } from '../locking/hotplug-locks.ts'
-import { DOORBELL, type Slot, Slots, type ThreadOracle } from '../locking/slots.ts'
+import { DOORBELL, type Slot, Slots, Status, type ThreadOracle } from '../locking/slots.ts'
 import { BarrierRequests } from './barrier.ts'
 import { type Control, SERVICE_SLOT } from './control.ts'
 import { membarrier } from './linux.ts'
@@ -33,7 +33,7 @@ export interface Duties {
   readonly report?: unknown
   /** Does a piece of what waits. @returns Whether more waits. */
   serve(): boolean
-  /** Threads have died since the last call, or this one is a successor. */
+  /** Threads have died or detached since the last call, or this one is a successor. */
   recover(): void
   /** Now and then, when nothing else is to do. @returns Whether more waits. */
   tick(): boolean
@@ -86,6 +86,33 @@ function takeSlot(
   return { slot, locks }
 }
 
+/** What slots were at the last look: threads also detach, or are closed by others. */
+class Roll {
+  private readonly slots: Slots
+  private readonly states: number[]
+
+  constructor(slots: Slots) {
+    this.slots = slots
+    this.states = Array.from({ length: slots.nrSlots }, (_, i) => slots.stateAt(i))
+  }
+
+  /** Whether somebody has gone since the last look. */
+  hasChanged(): boolean {
+    let hasChanged = false
+    for (let i = 0; i < this.slots.nrSlots; i++) {
+      const state = this.slots.stateAt(i)
+      if (state !== this.states[i] && !isArrival(this.states[i]!, state)) hasChanged = true
+      this.states[i] = state
+    }
+    return hasChanged
+  }
+}
+
+/** Whether a slot that was free is now somebody's, and nothing else was between. */
+function isArrival(before: number, after: number): boolean {
+  return (before & 3) === Status.Free && after === (before | Status.Alive)
+}
+
 interface Loop {
   readonly slots: Slots
   readonly oracle: ThreadOracle
@@ -93,22 +120,24 @@ interface Loop {
 }
 
 function serve(control: Control, { slots, oracle, serveBarriers }: Loop, duties: Duties): void {
+  const roll = new Roll(slots)
   let lookedAt = 0
+  let hasMore = false
   for (;;) {
     const bell = load(control.slots, DOORBELL)
     const isLast = load(control.stop, 0) !== 0
     serveBarriers()
     if (isLast) break
-    let hasMore = duties.serve()
+    const isBusy = duties.serve()
     const now = performance.now()
     if (now - lookedAt >= POLL_MS) {
       lookedAt = now
-      let nrDead = 0
-      for (let i = 0; i < slots.nrSlots; i++) if (slots.reap(i, oracle)) nrDead++
-      if (nrDead > 0) duties.recover()
-      if (!hasMore) hasMore = duties.tick()
+      hasMore = true
+      for (let i = 0; i < slots.nrSlots; i++) slots.reap(i, oracle)
+      if (roll.hasChanged()) duties.recover()
     }
-    if (!hasMore) wait(control.slots, DOORBELL, bell, POLL_MS)
+    if (hasMore && !isBusy) hasMore = duties.tick()
+    if (!hasMore && !isBusy) wait(control.slots, DOORBELL, bell, POLL_MS)
   }
   duties.stop()
 }

@@ -81,6 +81,8 @@ export class Heap {
   at = 0
   /** The page table's word that it went by. */
   pte = 0
+  /** How often this hand waited for a page that was on the move. */
+  nrWaits = 0
   readonly guard: Guard
   readonly pages: VirtualPages
   readonly geometry: Geometry
@@ -216,6 +218,7 @@ export class Heap {
 
   /** Sleeps while a page is write-protected. Outside the guard. */
   waitUnprotected(vpn: number): void {
+    this.nrWaits++
     this.guard.enter()
     const event = load(this.events, WRITE_PROTECT_EVENT)
     const pte = load(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + PTE)

@@ -202,6 +202,14 @@ export class SharedMap<V> {
     for (const [key, value] of this.entries()) use(value, key, this)
   }
 
+  /**
+   * How often calls of this object had to wait because a page was on the move. Writes do, for one
+   * batch at most; reads never.
+   */
+  get waits(): number {
+    return this.core.heap.nrWaits
+  }
+
   /** Leaves the pages that this thread writes to, so that they can be compacted. */
   close(): void {
     this.core.heap.close()

@@ -205,6 +205,11 @@ export class Slots {
     return (state & STATUS_MASK) === Status.Alive ? tokenOf(index, state >>> 2) : 0
   }
 
+  /** What slot `index` is: `generation << 2 | Status`. */
+  stateAt(index: number): number {
+    return load(this.words, this.at(index, STATE))
+  }
+
   /** From now on every death that this thread reaps is told to `lock`. */
   register(lock: Recoverable): void {
     this.recoverables.push(lock)

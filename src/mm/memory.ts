@@ -27,6 +27,8 @@ export interface BlockInfo {
   readonly bytes: number
   /** What somebody has of it, without the records of its pages. */
   readonly usedBytes: number
+  /** How often it was added: a block that left and came back is another. */
+  readonly epoch: number
 }
 
 /** How to add memory. */
@@ -204,7 +206,9 @@ export class Memory {
     const zone = blocks.zone(block)
     const usedPages = zone === null ? 0 : Math.max(0, blocks.usedPages(block))
     const usedBytes = Math.min(usedPages, nrManagedPages(geometry)) * geometry.pageSize
-    return { block, name: blockName(block), state, zone, bytes: geometry.blockSize, usedBytes }
+    const name = blockName(block)
+    const epoch = blocks.epoch(block)
+    return { block, name, state, zone, bytes: geometry.blockSize, usedBytes, epoch }
   }
 
   private memmapBytes(): number {

@@ -11,10 +11,9 @@ import { Blocks } from '../mm/blocks.ts'
 import { type Geometry, MAILBOX, type MemoryControl, makeMemoryControl } from '../mm/geometry.ts'
 import type { Hotplug } from '../mm/hotplug.ts'
 import { Notifiers } from '../mm/notifiers.ts'
-import type { PageAllocator } from '../mm/page-allocator.ts'
 import { Pins } from '../mm/pins.ts'
 import { Requests } from '../mm/requests.ts'
-import { VirtualPages } from '../mm/virtual-pages.ts'
+import { type FrameSource, VirtualPages } from '../mm/virtual-pages.ts'
 import type { Zone } from '../mm/zone.ts'
 
 const NR_PINS = 1024
@@ -77,7 +76,7 @@ export function openHotplug(
 export function openCollections(
   memory: MachineMemory,
   locks: HotplugLocks,
-  { allocator, space }: { allocator: PageAllocator; space: AddressSpace },
+  { source, space }: { source: FrameSource; space: AddressSpace },
   onNoRoom: () => boolean,
 ): CollectionsContext {
   const { slot, guard, lockdep } = locks
@@ -87,7 +86,7 @@ export function openCollections(
     memory: memory.control,
     control: memory.collections,
     frames: space,
-    pages: new VirtualPages(slot, memory.control, space, allocator),
+    pages: new VirtualPages(slot, memory.control, space, source),
     lockdep,
     onNoRoom,
   }

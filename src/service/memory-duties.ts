@@ -30,6 +30,7 @@ import {
 } from '../mm/geometry.ts'
 import { initMemmap } from '../mm/memmap.ts'
 import { type Batch, Migration } from '../mm/migration.ts'
+import { Notifiers } from '../mm/notifiers.ts'
 import { PageAllocator } from '../mm/page-allocator.ts'
 import { Pins } from '../mm/pins.ts'
 import { freeDead } from '../mm/raw.ts'
@@ -38,16 +39,19 @@ import { DISCARD_UNIT, type Request, RequestKind, Requests } from '../mm/request
 import { sliceWords } from '../mm/slice.ts'
 import type { VirtualPages } from '../mm/virtual-pages.ts'
 import { type MachineMemory, openCollections } from './machine-memory.ts'
+import { freePages, reservePages } from './room.ts'
 
 /** How long one request keeps the service thread from others. */
 const SLICE_MS = 8
-/** Pages that are compacted for those who found no room, and at a time. */
-const COMPACT_PAGES = 32
+/** Pages that are compacted at a time. */
+const COMPACT_PAGES = 64
 /** Looks at readers before what was retired is left for later. */
 const LOOKS = 10
 
 /** How full a page may be, of all that it can hold, to be worth emptying. */
-const BELOW = { always: 0.5, onRequest: 0.95 } as const
+const BELOW = { always: 0.5, scarce: 0.75, onRequest: 0.95 } as const
+/** Part of the pages that are free, below which they are scarce. */
+const SCARCE_PART = 0.2
 
 /** The duties, and what they work with. */
 export class MemoryDuties implements Duties {
@@ -89,11 +93,17 @@ export class MemoryDuties implements Duties {
     this.report = { discards: this.real.discards, reason: this.real.reason }
     this.blocks = new Blocks(control)
     this.allocator = new PageAllocator(slot, control, this.space, locks.guard)
-    const context = openCollections(memory, locks, this, () => false)
+    const context = openCollections(
+      memory,
+      locks,
+      { source: this.allocator, space: this.space },
+      () => false,
+    )
     this.pages = context.pages
     this.orphans = new Orphans(context)
     this.compactor = new Compactor(context)
     this.pins = new Pins(slot, memory.pins)
+    new Notifiers(slot, memory.notifiers) // is told of the deaths that this thread reaps
     this.migration = new Migration(control, this.space, locks.guard, {
       take: () => this.takeTarget(),
       give: pfns => this.giveFrames(pfns),
@@ -121,7 +131,10 @@ export class MemoryDuties implements Duties {
 
   tick(): boolean {
     this.collect()
-    const nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.always })
+    const isScarce = freePages(this.allocator) < this.blocks.onlinePages() * SCARCE_PART
+    const below = isScarce ? BELOW.scarce : BELOW.always
+    const nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below })
+    this.collect()
     return nrRetired > 0
   }
 
@@ -204,7 +217,7 @@ export class MemoryDuties implements Duties {
     const endsAt = now() + SLICE_MS
     let nrRetired = 1
     while (nrRetired > 0 && now() < endsAt) {
-      const isFree = this.nrFree() >= wanted
+      const isFree = freePages(this.allocator) >= wanted
       const below = isFree ? BELOW.always : BELOW.onRequest
       nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below })
       this.collect()
@@ -213,11 +226,17 @@ export class MemoryDuties implements Duties {
     return nrRetired > 0
   }
 
-  /** Room for those who found none. */
+  /** Room for those who found none: twice what is kept back, if that is not too much work. */
   private reclaim(): void {
+    const endsAt = now() + SLICE_MS
+    const wanted = 2 * reservePages(this.blocks)
+    let nrRetired = 1
     this.collect()
-    this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.onRequest })
-    this.collect()
+    while (nrRetired > 0 && freePages(this.allocator) <= wanted && now() < endsAt) {
+      nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.onRequest })
+      this.collect()
+      this.tools.serveBarriers()
+    }
   }
 
   /** What was retired is free, unless somebody stays inside the guard: then later. */
@@ -245,10 +264,6 @@ export class MemoryDuties implements Duties {
     this.held.release()
     this.held = null
     this.onRecovered(recovered(words))
-  }
-
-  private nrFree(): number {
-    return this.allocator.zones.reduce((sum, zone) => sum + zone.nrFree(), 0)
   }
 
   private takeTarget(): number {

@@ -1,0 +1,79 @@
+/*
+ * `npm start`: memory that shrinks, and memory that is replaced under load, in two acts.
+ *
+ * A watchdog ends it, with a failure, should anything hang.
+ */
+import { availableParallelism } from 'node:os'
+import { parseArgs } from 'node:util'
+import { bytesOf, type Size } from '../src/lib/units.ts'
+import { Voice } from './say.ts'
+import { hasSailed, sail } from './ship.ts'
+import { hasShrunk, shrink } from './shrink.ts'
+
+const WATCHDOG_MS = 88_000
+
+const HELP = `npm start -- [options]
+
+Shared memory that shrinks, on real threads: WordNet is deleted to a tenth, and every block of a
+machine is replaced while threads read and update what is on it.
+
+  --act A         shrink or ship; both if left out
+  --threads N     that share the data in act one (4)
+  --sailors N     that read and update in act two (2)
+  --size SIZE     of live data in act two (512MiB)
+  --value N       bytes of each of its records (2000)
+  --block SIZE    of each block (16MiB)
+  --seconds S     at most for act two (45)
+  --seed N        decides what is read and updated (a random one)
+  --json          one object on stdout instead of text
+  --help          this text
+
+Ends with 0 if all went back that was to go, and nothing failed, was wrong or was lost; else with 1.`
+
+const { values } = parseArgs({
+  options: {
+    act: { type: 'string' },
+    threads: { type: 'string', default: '4' },
+    sailors: { type: 'string', default: String(Math.min(4, Math.max(2, availableParallelism()))) },
+    size: { type: 'string', default: '512MiB' },
+    value: { type: 'string', default: '2000' },
+    block: { type: 'string', default: '16MiB' },
+    seconds: { type: 'string', default: '45' },
+    seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+
+if (values.help) console.log(HELP)
+else process.exitCode = await main()
+
+async function main(): Promise<number> {
+  const { act } = values
+  const [threads, sailors, value, seconds, seed] = [
+    ...[values.threads, values.sailors, values.value, values.seconds, values.seed].map(Number),
+  ] as [number, number, number, number, number]
+  const areCounts = [threads, sailors, value].every(n => Number.isInteger(n) && n > 0)
+  const isAct = act === undefined || act === 'shrink' || act === 'ship'
+  if (!areCounts || !isAct || !(seconds > 0) || value < 8 || !Number.isInteger(seed)) {
+    console.error(HELP)
+    return 2
+  }
+  const watchdog = setTimeout(() => {
+    console.error(`\nwatchdog: it has not ended after ${WATCHDOG_MS / 1000} s`)
+    process.exit(1)
+  }, WATCHDOG_MS)
+  const voice = new Voice(values.json)
+  const shrunk = act === 'ship' ? null : await shrink(voice, threads)
+  const options = {
+    totalBytes: bytesOf(values.size as Size, 'start', '--size'),
+    blockBytes: bytesOf(values.block as Size, 'start', '--block'),
+    ...{ valueBytes: value, nrSailors: sailors, seconds, seed },
+  }
+  const ship = act === 'shrink' ? null : await sail(voice, options)
+  clearTimeout(watchdog)
+  const ok = (shrunk === null || hasShrunk(shrunk)) && (ship === null || hasSailed(ship))
+  if (values.json) console.log(JSON.stringify({ ok, shrunk, ship }))
+  voice.say(ok ? 'All as it must be.' : 'NOT AS IT MUST BE: see above.')
+  return ok ? 0 : 1
+}

@@ -1,0 +1,235 @@
+/*
+ * Act two, the ship of Theseus: every block of a machine is replaced while threads read and update
+ * what is on it. Three operators add, replace and resize without knowing of each other, and a fourth
+ * thread watches. It ends when no original block is left; then every record is compared.
+ */
+import { once } from 'node:events'
+import { Worker } from 'node:worker_threads'
+import { Machine } from '../src/index.ts'
+import { Latencies, type Percentiles } from './latency.ts'
+import { mebibytes, residentBytes, tableText, type Voice, whole } from './say.ts'
+import type { Compared, Operated, Role, Sailed, ShipData, Watched } from './ship-thread.ts'
+
+/** How large a ship, and for how long at most. */
+export interface ShipOptions {
+  readonly totalBytes: number
+  readonly valueBytes: number
+  readonly blockBytes: number
+  readonly nrSailors: number
+  readonly seconds: number
+  readonly seed: number
+}
+
+/** What became of it. */
+export interface Ship {
+  readonly seed: number
+  readonly records: number
+  readonly liveBytes: number
+  readonly originalBlocks: number
+  readonly originalsLeft: number
+  readonly seconds: number
+  readonly reads: Percentiles
+  readonly writes: Percentiles
+  readonly readWaits: number
+  readonly writeWaits: number
+  readonly pagesMoved: number
+  readonly returnedBytes: number
+  readonly operations: number
+  readonly refused: number
+  readonly longestBatchMs: number
+  readonly walks: number
+  readonly longestWalkMs: number
+  readonly residentBytes: number
+  readonly failed: number
+  readonly wrong: number
+  readonly lost: number
+  /** What went wrong last, if anything did. */
+  readonly lastError: string
+}
+
+const HEADROOM_BLOCKS = 6
+const CHECK_MS = 50
+
+/** Whether nothing was lost, and nothing of the old ship is left. */
+export function hasSailed(ship: Ship): boolean {
+  const bad = ship.failed + ship.wrong + ship.lost + ship.readWaits + ship.originalsLeft
+  return bad === 0 && ship.reads.count > 0 && ship.writes.count > 0
+}
+
+/** Runs it. */
+export async function sail(voice: Voice, options: ShipOptions): Promise<Ship> {
+  const { totalBytes, blockBytes } = options
+  const nrBlocks = Math.ceil((totalBytes * 1.12) / blockBytes) + 1
+  voice.say(
+    `Act two: ${mebibytes(totalBytes)} live in ${nrBlocks} blocks of ${mebibytes(blockBytes)},`,
+  )
+  voice.say('each of which is replaced while threads read and update (the ship of Theseus).')
+  const memory = nrBlocks * blockBytes
+  const maxMemory = Math.min(4 * 2 ** 30, 3 * memory)
+  await using machine = await Machine.boot({ memory, maxMemory, blockSize: blockBytes })
+  return await new Crew(machine, voice, options).run()
+}
+
+/** The threads of one ship. */
+class Crew {
+  private readonly machine: Machine
+  private readonly voice: Voice
+  private readonly options: ShipOptions
+  private readonly stop = new Int32Array(new SharedArrayBuffer(8))
+  private readonly updates: Int32Array
+  private readonly originals: readonly (readonly [number, number])[]
+  private readonly nrRecords: number
+
+  constructor(machine: Machine, voice: Voice, options: ShipOptions) {
+    this.machine = machine
+    this.voice = voice
+    this.options = options
+    this.nrRecords = Math.ceil(options.totalBytes / (options.valueBytes + 8))
+    this.updates = new Int32Array(new SharedArrayBuffer(4 * this.nrRecords))
+    this.originals = machine.memory.blocks().map(({ block, epoch }) => [block, epoch])
+  }
+
+  async run(): Promise<Ship> {
+    await this.load()
+    const liveBytes = this.machine.memory.usedBytes
+    const { nrSailors } = this.options
+    const startedAt = performance.now()
+    const sailing = this.all<Sailed>('sail', nrSailors)
+    const operating = (['add', 'replace', 'resize'] as const).map(role => this.one<Operated>(role))
+    const watching = this.one<Watched>('watch')
+    const ending = Promise.all([sailing, Promise.all(operating), watching])
+    await Promise.race([this.untilReplaced(startedAt), ending])
+    const seconds = (performance.now() - startedAt) / 1000
+    Atomics.store(this.stop, 0, 1)
+    Atomics.notify(this.stop, 0)
+    const [sailed, operated, watched] = await ending
+    const resident = residentBytes()
+    const compared = await this.all<Compared>('compare', nrSailors)
+    const ship = this.sumUp(
+      { liveBytes, seconds, resident },
+      { sailed, operated, watched, compared },
+    )
+    this.voice.say(shipText(ship))
+    return ship
+  }
+
+  private async load(): Promise<void> {
+    const loading = this.all('load', this.options.nrSailors)
+    let isLoaded = false
+    void loading.then(
+      () => (isLoaded = true),
+      () => (isLoaded = true),
+    )
+    while (!isLoaded) {
+      this.voice.progress('loading', Atomics.load(this.stop, 1) / this.nrRecords)
+      await pause()
+    }
+    await loading
+  }
+
+  private async untilReplaced(startedAt: number): Promise<void> {
+    const { length } = this.originals
+    while (performance.now() - startedAt < this.options.seconds * 1000) {
+      const left = this.originalsLeft()
+      this.voice.progress(`${left} of ${length} blocks are old`, (length - left) / length)
+      if (left === 0) return
+      await pause()
+    }
+  }
+
+  private originalsLeft(): number {
+    return this.machine.memory
+      .blocks()
+      .filter(({ block, epoch }) =>
+        this.originals.some(one => one[0] === block && one[1] === epoch),
+      ).length
+  }
+
+  private all<T>(role: Role, of: number): Promise<T[]> {
+    return Promise.all(Array.from({ length: of }, (_, nth) => this.start<T>(role, nth, of)))
+  }
+
+  private one<T>(role: Role): Promise<T> {
+    return this.start<T>(role, 0, 1)
+  }
+
+  private async start<T>(role: Role, nth: number, of: number): Promise<T> {
+    const { handle } = this.machine
+    const { totalBytes, valueBytes, seed } = this.options
+    const { stop, updates, originals } = this
+    const blocks = [originals.length, originals.length + HEADROOM_BLOCKS] as const
+    const data: ShipData = {
+      ...{ role, handle, seed, totalBytes, valueBytes, nth, of, stop, updates, originals, blocks },
+    }
+    const thread = new Worker(new URL('./ship-thread.js', import.meta.url), { workerData: data })
+    const exit = once(thread, 'exit').then(() => {
+      throw new Error(`a thread that was to ${role} ended early`)
+    })
+    exit.catch(() => {})
+    const [said] = (await Promise.race([once(thread, 'message'), exit])) as [T]
+    return said
+  }
+
+  private sumUp(
+    { liveBytes, seconds, resident }: { liveBytes: number; seconds: number; resident: number },
+    done: { sailed: Sailed[]; operated: Operated[]; watched: Watched; compared: Compared[] },
+  ): Ship {
+    const { sailed, operated, watched, compared } = done
+    const [reads, writes] = [new Latencies(), new Latencies()]
+    for (const one of sailed) {
+      reads.merge(one.reads.counts, one.reads.longestNs)
+      writes.merge(one.writes.counts, one.writes.longestNs)
+    }
+    const sum = <T>(from: readonly T[], what: (one: T) => number): number =>
+      from.reduce((total, one) => total + what(one), 0)
+    return {
+      seed: this.options.seed,
+      records: this.nrRecords,
+      liveBytes,
+      originalBlocks: this.originals.length,
+      originalsLeft: this.originalsLeft(),
+      seconds,
+      reads: reads.percentiles(),
+      writes: writes.percentiles(),
+      readWaits: sum(sailed, one => one.readWaits),
+      writeWaits: sum(sailed, one => one.writeWaits),
+      pagesMoved: sum(operated, one => one.pagesMoved),
+      returnedBytes: sum(operated, one => one.returnedBytes),
+      operations: sum(operated, one => one.done),
+      refused: sum(operated, one => one.refused),
+      longestBatchMs: Math.max(...operated.map(one => one.longestBatchMs)),
+      walks: watched.walks,
+      longestWalkMs: watched.longestMs,
+      residentBytes: resident,
+      failed: sum(sailed, one => one.failed),
+      wrong: sum(sailed, one => one.wrong) + sum(compared, one => one.wrong),
+      lost: sum(compared, one => one.lost),
+      lastError: sailed.find(one => one.lastError !== '')?.lastError ?? '',
+    }
+  }
+}
+
+async function pause(): Promise<void> {
+  await new Promise(resolve => setTimeout(resolve, CHECK_MS))
+}
+
+function shipText(ship: Ship): string {
+  const us = (value: number): string => value.toLocaleString('en', { maximumFractionDigits: 1 })
+  const row = (what: string, { count, p50, p99, p9999, longest }: Percentiles): string[] => {
+    return [what, whole(count / ship.seconds), ...[p50, p99, p9999, longest].map(us)]
+  }
+  const heads = ['', 'a second', 'p50 us', 'p99', 'p99.99', 'longest']
+  const { originalBlocks, originalsLeft, walks, refused, operations } = ship
+  return [
+    tableText([heads, row('reads', ship.reads), row('updates', ship.writes)]),
+    `  ${originalBlocks - originalsLeft} of ${originalBlocks} blocks replaced in ${us(ship.seconds)} s; ` +
+      `${whole(ship.pagesMoved)} pages moved, ${mebibytes(ship.returnedBytes)} returned;`,
+    `  waits on pages that move: reads ${ship.readWaits}, updates ${whole(ship.writeWaits)}; ` +
+      `longest batch ${us(ship.longestBatchMs)} ms`,
+    `  ${whole(operations)} operations, ${whole(refused)} refused; ${whole(walks)} walks of the blocks, ` +
+      `longest ${us(ship.longestWalkMs)} ms`,
+    `  in use ${mebibytes(ship.liveBytes)}, resident ${mebibytes(ship.residentBytes)}`,
+    `  ${whole(ship.records)} records compared: failed ${ship.failed}, wrong ${ship.wrong}, ` +
+      `lost ${ship.lost}${ship.lastError === '' ? '' : ` (${ship.lastError})`}\n`,
+  ].join('\n')
+}

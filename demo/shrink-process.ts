@@ -1,0 +1,110 @@
+/*
+ * One way to keep the records of act one, in a process of its own: threads that share them, told by
+ * main what to do next. Prints what it measured.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
+import { open } from 'lmdb'
+import { Machine, type MachineHandle } from '../src/index.ts'
+import { residentBytes } from './say.ts'
+import type { Shrunk, Way } from './shrink.ts'
+import { isKept, readWordnet } from './wordnet.ts'
+
+/** What a thread is told. */
+interface ThreadData {
+  readonly way: Way
+  readonly folder: string
+  readonly handle: MachineHandle | null
+  /** Which of how many: each loads and deletes a part of what is shared. */
+  readonly nth: number
+  readonly of: number
+}
+
+/** Records, kept in one way, as one thread has them. */
+interface Store {
+  set(key: string, value: string): void
+  get(key: string): string | undefined
+  delete(key: string): void
+  settle?(): Promise<unknown>
+}
+
+/** So that what is garbage for a moment says little. */
+const YOUNG_MIB = 2
+
+type Command = 'begin' | 'load' | 'read' | 'delete' | 'check'
+
+if (isMainThread) await main(process.argv[2] as Way, Number(process.argv[3]))
+else serve(workerData as ThreadData)
+
+async function main(way: Way, of: number): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'hotplug-shrink-'))
+  const machine =
+    way === 'hotplug' ? await Machine.boot({ memory: '64MiB', blockSize: '4MiB' }) : null
+  const handle = machine?.handle ?? null
+  const threads = Array.from({ length: of }, (_, nth) => {
+    const data: ThreadData = { way, folder, handle, nth, of }
+    const resourceLimits = { maxYoungGenerationSizeMb: YOUNG_MIB }
+    return new Worker(new URL(import.meta.url), { workerData: data, resourceLimits })
+  })
+  const tell = async (command: Command): Promise<number> => {
+    const said = threads.map(async thread => {
+      thread.postMessage(command)
+      return await new Promise<number>(resolve => thread.once('message', resolve))
+    })
+    return (await Promise.all(said)).reduce((a, b) => a + b)
+  }
+  await tell('begin')
+  const before = residentBytes()
+  const records = await tell('load')
+  await tell('read')
+  const loadedBytes = residentBytes() - before
+  await tell('delete')
+  await machine?.memory.resize('4MiB')
+  const leftBytes = residentBytes() - before
+  const wrong = await tell('check')
+  const result: Shrunk = { way, records, loadedBytes, leftBytes, wrong }
+  console.log(JSON.stringify(result))
+  await Promise.all(threads.map(thread => thread.terminate()))
+  await machine?.shutdown()
+  rmSync(folder, { recursive: true })
+}
+
+function serve(data: ThreadData): void {
+  const store = openStore(data)
+  const isShared = data.way !== 'a Map per thread'
+  const isMine = (i: number): boolean => !isShared || i % data.of === data.nth
+  const run = async (command: Command): Promise<number> => {
+    let count = 0
+    let i = -1
+    for (const { key, value } of readWordnet()) {
+      i++
+      if (command === 'load' && isMine(i)) {
+        store.set(key, value)
+        count++
+      } else if (command === 'read' && store.get(key) !== value) count++
+      else if (command === 'delete' && isMine(i) && !isKept(i)) store.delete(key)
+      else if (command === 'check') {
+        if (store.get(key) !== (isKept(i) ? value : undefined)) count++
+      }
+    }
+    await store.settle?.()
+    globalThis.gc?.()
+    return count
+  }
+  parentPort?.on('message', async (command: Command) => parentPort?.postMessage(await run(command)))
+}
+
+function openStore({ way, folder, handle }: ThreadData): Store {
+  if (way === 'hotplug') return Machine.attach(handle!).map<string>('words', { codec: 'utf8' })
+  if (way === 'a Map per thread') return new Map<string, string>()
+  const db = open<string, string>({ path: join(folder, 'db'), encoding: 'string', noSync: true })
+  let last: Promise<unknown> = Promise.resolve()
+  return {
+    set: (key, value) => void (last = db.put(key, value)),
+    get: key => db.get(key),
+    delete: key => void (last = db.remove(key)),
+    settle: async () => await last,
+  }
+}
