@@ -96,8 +96,8 @@ export function codecOf<V>(operation: string, codec: CodecName | Codec<V>): Inne
       if (bytes instanceof Uint8Array) return bytes
       return refuse(operation, `codec ${codec.name} made ${kindOf(bytes)}, no Uint8Array`)
     },
-    fromScratch: (scratch, nrBytes) => codec.decode(copyOf(scratch, nrBytes)),
-    fromCopy: bytes => codec.decode(bytes),
+    fromScratch: (scratch, nrBytes) => codec.decode(new Uint8Array(scratch.subarray(0, nrBytes))),
+    fromCopy: bytes => codec.decode(new Uint8Array(bytes)),
   }
 }
 

@@ -10,6 +10,7 @@ export class Key {
   nrWords = 0
   hash = 0
   private readonly bytes: Buffer
+  private readonly bytesMax: number
   private readonly seed: number
 
   /** @param seed What hashes begin with; the same in every thread. */
@@ -17,6 +18,7 @@ export class Key {
     this.words = new Int32Array(wordsOf(bytesMax))
     this.bytes = Buffer.from(this.words.buffer)
     this.seed = seed
+    this.bytesMax = bytesMax
   }
 
   /**
@@ -28,7 +30,7 @@ export class Key {
   encode(key: string, operation: string): void {
     if (typeof key !== 'string') refuse(operation, `the key is of type ${typeof key}, no string`)
     const { length } = key
-    if (length > KEY_BYTES_MAX) tooLong(operation, `${length} characters`)
+    if (length > this.bytesMax) this.tooLong(operation, `${length} characters`)
     const { words } = this
     let seen = 0
     let at = 0
@@ -80,11 +82,20 @@ export class Key {
   private encodeUtf8(key: string, operation: string): void {
     if (!key.isWellFormed()) refuse(operation, 'the key has a lone surrogate')
     const nrBytes = Buffer.byteLength(key)
-    if (nrBytes > KEY_BYTES_MAX) tooLong(operation, `${nrBytes} bytes`)
+    if (nrBytes > this.bytesMax) this.tooLong(operation, `${nrBytes} bytes`)
     this.words[wordsOf(nrBytes) - 1] = 0
     this.bytes.write(key, 0, nrBytes, 'utf8')
     this.adopt(nrBytes)
   }
+
+  private tooLong(operation: string, length: string): never {
+    refuse(operation, `the key has ${length}, more than ${this.bytesMax} bytes`)
+  }
+}
+
+/** The longest key where pages are so large: half a page is left for what else an entry has. */
+export function keyBytesMax(pageSize: number): number {
+  return Math.min(KEY_BYTES_MAX, pageSize >>> 1)
 }
 
 /** As MurmurHash3. */
@@ -106,8 +117,4 @@ function finish(hash: number): number {
 
 function refuse(operation: string, reason: string): never {
   throw new HotplugError('EINVAL', operation, reason)
-}
-
-function tooLong(operation: string, length: string): never {
-  refuse(operation, `the key has ${length}, more than ${KEY_BYTES_MAX} bytes`)
 }

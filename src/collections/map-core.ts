@@ -26,12 +26,13 @@
  * Checked by map-core.check.ts.
  */
 import { add, copyOut, load, loadPlain, store, type Words } from '#atomics'
+import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { WRITE_PROTECTED } from '../mm/geometry.ts'
 import { Finder } from './finder.ts'
 import { Growth } from './growth.ts'
 import { Heap } from './heap.ts'
-import { Key } from './key.ts'
+import { Key, keyBytesMax } from './key.ts'
 import { LargeRecord, LargeValues } from './large-values.ts'
 import {
   COUNT,
@@ -93,12 +94,12 @@ export class MapCore {
   private readonly old: LargeRecord
   private sizes = 0
 
-  constructor(context: CollectionsContext, map: number, key = new Key(context.control.seed)) {
-    const { pageWords } = context.memory.geometry
+  constructor(context: CollectionsContext, map: number) {
+    const { pageWords, pageSize } = context.memory.geometry
     this.context = context
     this.map = map
     this.shards = context.control.shards
-    this.key = key
+    this.key = new Key(context.control.seed, keyBytesMax(pageSize))
     this.value = new Int32Array(pageWords)
     this.valueBytes = Buffer.from(this.value.buffer)
     this.heap = new Heap(context, map)
@@ -106,7 +107,7 @@ export class MapCore {
     this.growth = new Growth(context, this.heap)
     this.locks = new ShardLocks(context, map)
     this.large = new LargeValues(this.heap)
-    const recordWords = pageWords >>> 1
+    const recordWords = pageWords >>> 2
     this.seen = new LargeRecord(recordWords)
     this.mine = new LargeRecord(recordWords)
     this.old = new LargeRecord(recordWords)
@@ -206,10 +207,7 @@ export class MapCore {
     mine.begin(stamp, value.length)
     if (!this.large.write(mine, key.hash, value)) this.refuse()
     const recordBytes = mine.nrWords * 4
-    if (!this.isSmall(recordBytes)) {
-      this.giveUp()
-      this.refuse()
-    }
+    assert(this.isSmall(recordBytes), 'map: a record is larger than a page')
     this.value.set(mine.words.subarray(0, mine.nrWords))
     const sizes = key.nrBytes | EntryKind.Large | (recordBytes << VALUE_BYTES_SHIFT)
     let isWritten = false

@@ -30,7 +30,7 @@ export interface MapOptions<V> {
 /**
  * A map that all threads of the process share, in memory that can move and shrink.
  *
- * Keys are strings of up to 4095 bytes of UTF-8, values up to 64 MiB when encoded. What comes out
+ * Keys are strings of up to 4095 bytes of UTF-8 (2048 where pages are 4 KiB), values up to 64 MiB when encoded. What comes out
  * is always a copy. Linearizable per key: a write is visible to all threads when it returns, and
  * no thread ever sees half of one, or an older value after a newer one. `get`, `has` and `getInto`
  * take no lock and never wait. If a thread dies in the middle of a write, its key has the old value
@@ -74,7 +74,7 @@ export class SharedMap<V> {
     core.key.encode(key, 'get')
     const nrBytes = core.read()
     if (nrBytes >= 0) return this.codec.fromScratch(core.valueBytes, nrBytes)
-    return nrBytes === ABSENT ? undefined : this.largeValue('get', key)
+    return nrBytes === ABSENT ? undefined : this.largeValue()
   }
 
   /**
@@ -264,8 +264,7 @@ export class SharedMap<V> {
     }
   }
 
-  private largeValue(operation: string, key: string): V | undefined {
-    this.core.key.encode(key, operation)
+  private largeValue(): V | undefined {
     const value = this.readLarge()
     return value === null ? undefined : this.codec.fromCopy(value)
   }

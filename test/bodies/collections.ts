@@ -38,10 +38,10 @@ export async function bootMemory(
   threads: number,
   sizes: Partial<MemorySizes> = {},
 ): Promise<TestMemory & AsyncDisposable> {
-  const locks = await Locks.boot({ threads })
+  const locks = await Locks.boot({ threads: threads + 1 })
   const geometry = geometryOf({ ...SIZES, ...sizes })
-  const memory = makeMemoryControl(geometry, threads + 1)
-  const guard = new Int32Array(new SharedArrayBuffer(Guard.words(threads + 1) * 4))
+  const memory = makeMemoryControl(geometry, threads + 2)
+  const guard = new Int32Array(new SharedArrayBuffer(Guard.words(threads + 2) * 4))
   const form: GuardForm = locks.capabilities.asymmetricFence ? 'asymmetric' : 'portable'
   Guard.choose(guard, 0, form)
   const blocks = Array.from(

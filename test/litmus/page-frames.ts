@@ -23,6 +23,8 @@ export class PageFrames implements Frames, FrameSource {
   private readonly slot: Slot
   private readonly geometry: Geometry
   private readonly blocks: readonly Words[]
+  /** Where to look first. */
+  private next = 0
 
   constructor(slot: Slot, geometry: Geometry, blocks: readonly Words[]) {
     this.slot = slot
@@ -37,7 +39,9 @@ export class PageFrames implements Frames, FrameSource {
   allocPage(): number {
     const { pagesPerBlock, memmapPages, nrFrames } = this.geometry
     const taken = (this.slot.token << STATE_BITS) | PageState.Allocated
-    for (let pfn = 0; pfn < nrFrames; pfn++) {
+    for (let i = 0; i < nrFrames; i++) {
+      const pfn = this.next
+      this.next = pfn + 1 === nrFrames ? 0 : pfn + 1
       if ((pfn & (pagesPerBlock - 1)) < memmapPages) continue
       const words = this.wordsOf(pfn)
       const at = this.indexOf(pfn)
