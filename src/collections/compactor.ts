@@ -88,7 +88,7 @@ export class Compactor {
     const { pages, memory } = this.context
     const most = below * 2 ** memory.geometry.unitsPerPageShift
     const found: { vpn: number; live: number }[] = []
-    for (let vpn = 1; vpn < pages.end; vpn++) {
+    for (let vpn = 1; vpn < pages.end(); vpn++) {
       if (!this.isCandidate(vpn)) continue
       const live = pages.liveOf(vpn)
       if (live < most) found.push({ vpn, live })

@@ -75,6 +75,14 @@ const KIND_SHIFT = 12
 const SECTION_SLOTS = 256
 const OWNER_SHIFT = 2
 
+/** What a map is made of; models put broken parts in their place. */
+export interface MapParts {
+  readonly Growth: typeof Growth
+  readonly ShardLocks: typeof ShardLocks
+}
+
+const PARTS: MapParts = { Growth, ShardLocks }
+
 /** One thread's hand on one map. `key` says of which key, `value` has values; both are private. */
 export class MapCore {
   readonly key: Key
@@ -94,7 +102,7 @@ export class MapCore {
   private readonly old: LargeRecord
   private sizes = 0
 
-  constructor(context: CollectionsContext, map: number) {
+  constructor(context: CollectionsContext, map: number, parts = PARTS) {
     const { pageWords, pageSize } = context.memory.geometry
     this.context = context
     this.map = map
@@ -104,8 +112,8 @@ export class MapCore {
     this.valueBytes = Buffer.from(this.value.buffer)
     this.heap = new Heap(context, map)
     this.finder = new Finder(context)
-    this.growth = new Growth(context, this.heap)
-    this.locks = new ShardLocks(context, map)
+    this.growth = new parts.Growth(context, this.heap)
+    this.locks = new parts.ShardLocks(context, map)
     this.large = new LargeValues(this.heap)
     const recordWords = pageWords >>> 2
     this.seen = new LargeRecord(recordWords)

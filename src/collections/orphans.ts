@@ -61,7 +61,7 @@ export class Orphans {
   sweep(): number {
     const { pages } = this.context
     let nrRetired = 0
-    for (let vpn = 1; vpn < pages.end; vpn++) {
+    for (let vpn = 1; vpn < pages.end(); vpn++) {
       if (!this.isOrphan(vpn)) continue
       if (pages.retire(vpn)) nrRetired++
     }

@@ -41,7 +41,8 @@ export class ShardLocks {
 
   private make(shard: number): Mutex {
     const { slot, control, lockdep } = this.context
-    return withLockdep(new Mutex(slot, control.shards, shard + LOCK, 'map shard'), lockdep, 'shard')
+    const lock = new Mutex(slot, control.shards, shard + LOCK, 'map shard')
+    return lockdep === null ? lock : withLockdep(lock, lockdep, 'shard')
   }
 }
 

@@ -176,7 +176,7 @@ export class VirtualPages {
   }
 
   /** No page from this number on was ever taken. */
-  get end(): number {
+  end(): number {
     return load(this.events, VIRTUAL_HIGH)
   }
 
@@ -224,7 +224,7 @@ export class VirtualPages {
    * @returns How many pages changed.
    */
   recoverDead(): number {
-    const { end } = this
+    const end = this.end()
     let stacked: Set<number> | null = null
     let nrChanged = 0
     for (let vpn = 1; vpn < end; vpn++) {

@@ -1,6 +1,8 @@
 /* What threads of the maps' tests do. */
 import { SharedMap } from '../../src/collections/shared-map.ts'
+import type { VictimData } from '../kill.ts'
 import { attachMemory, type MemoryHandle } from './collections.ts'
+import { counted } from './victims.ts'
 
 /** What a thread that changes a map is told. */
 export interface ChurnData {
@@ -34,4 +36,70 @@ export function churn({ handle, id, nrKeys, rounds }: ChurnData): void {
   }
   map.close()
   memory.locks.detach()
+}
+
+/** What a thread that dies in a call is told. */
+export interface MapVictim {
+  readonly handle: MemoryHandle
+  readonly map: string
+  /** All of one shard. */
+  readonly keys: readonly string[]
+}
+
+/** How a value looks that a victim writes: small, or on pages of its own. */
+export function newValue(key: string, isLarge: boolean): string {
+  return `new ${key}${isLarge ? 'x'.repeat(9000) : ''}`
+}
+
+function onMap(victim: VictimData<MapVictim>, call: (map: SharedMap<string>) => void) {
+  const { handle, map } = victim.data
+  const memory = attachMemory(handle)
+  const opened = new SharedMap<string>(memory.context, map, { codec: 'utf8' })
+  return counted(victim, () => call(opened))
+}
+
+/** Sets each key. */
+export function dieInSet(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => {
+    for (const key of victim.data.keys) map.set(key, newValue(key, false))
+  })
+}
+
+/** Sets each key to a large value. */
+export function dieInSetLarge(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => {
+    for (const key of victim.data.keys.slice(0, 3)) map.set(key, newValue(key, true))
+  })
+}
+
+/** Deletes each key. */
+export function dieInDelete(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => {
+    for (const key of victim.data.keys) map.delete(key)
+  })
+}
+
+/** Reads each key, in every way. */
+export function dieInGet(victim: VictimData<MapVictim>): Promise<number> {
+  const bytes = new Uint8Array(20_000)
+  return onMap(victim, map => {
+    for (const key of victim.data.keys) {
+      map.get(key)
+      map.getInto(key, bytes)
+      map.has(key)
+    }
+    for (const _ of map.keys());
+  })
+}
+
+/** Updates each key. */
+export function dieInUpdate(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => {
+    for (const key of victim.data.keys) map.update(key, () => newValue(key, false))
+  })
+}
+
+/** Deletes all. */
+export function dieInClear(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => map.clear())
 }
