@@ -28,7 +28,7 @@ export interface ShipData {
   /** Which of how many of its role. */
   readonly nth: number
   readonly of: number
-  /** Not 0 in its first word: come to an end. How far loading is, in its second. */
+  /** Not 0 in its first word: come to an end. Records that are loaded; sailors that sail. */
   readonly stop: Int32Array
   /** How often each record was updated. */
   readonly updates: Int32Array
@@ -118,6 +118,7 @@ function sail(): Sailed {
   const [reads, writes] = [new Latencies(), new Latencies()]
   const [buffer, next] = [Buffer.alloc(records.valueBytes), Buffer.alloc(records.valueBytes)]
   let [failed, wrong, readWaits, lastError] = [0, 0, 0, '']
+  Atomics.add(data.stop, 2, 1)
   while (!isStopped()) {
     const i = random.below(records.count)
     const key = records.key(i)

@@ -75,7 +75,7 @@ class Crew {
   private readonly machine: Machine
   private readonly voice: Voice
   private readonly options: ShipOptions
-  private readonly stop = new Int32Array(new SharedArrayBuffer(8))
+  private readonly stop = new Int32Array(new SharedArrayBuffer(12))
   private readonly updates: Int32Array
   private readonly originals: readonly (readonly [number, number])[]
   private readonly nrRecords: number
@@ -93,8 +93,9 @@ class Crew {
     await this.load()
     const liveBytes = this.machine.memory.usedBytes
     const { nrSailors } = this.options
-    const startedAt = performance.now()
     const sailing = this.all<Sailed>('sail', nrSailors)
+    while (Atomics.load(this.stop, 2) < nrSailors) await pause()
+    const startedAt = performance.now()
     const operating = (['add', 'replace', 'resize'] as const).map(role => this.one<Operated>(role))
     const watching = this.one<Watched>('watch')
     const ending = Promise.all([sailing, Promise.all(operating), watching])

@@ -13,6 +13,9 @@
  * an entry dropped it before unlocking, or is dead. So nobody lowers LIVE after C6, though it may
  * not be 0: the dead left it too high.
  *
+ * A page that was filled here is left alone until a tenth of it is garbage: entries that fill pages
+ * badly, as those of half a page and more, would move for ever.
+ *
  * Readers go on in the old copy until they leave the guard; the old page is reused after a grace
  * period. The service thread waits for no lock: if a shard's is taken, the page is left for later.
  *
@@ -43,6 +46,8 @@ import {
 import { ShardLocks } from './shard-locks.ts'
 
 const LOCK_TRIES = 4
+/** What must be left of what a page was packed with, at most, to be packed once more. */
+const WORTH_WHILE = 0.9
 
 /** How much to do. */
 export interface CompactOptions {
@@ -56,6 +61,8 @@ export interface CompactOptions {
 export class Compactor {
   private readonly context: CollectionsContext
   private readonly movers = new Map<number, Mover>()
+  /** Pages that it has filled itself, and how far: as well as what came could be packed. */
+  private readonly packed = new Map<number, number>()
 
   constructor(context: CollectionsContext) {
     this.context = context
@@ -89,8 +96,11 @@ export class Compactor {
     const most = below * 2 ** memory.geometry.unitsPerPageShift
     const found: { vpn: number; live: number }[] = []
     for (let vpn = 1; vpn < pages.end(); vpn++) {
-      if (!this.isCandidate(vpn)) continue
-      const live = pages.liveOf(vpn)
+      const live = this.isCandidate(vpn) ? pages.liveOf(vpn) : most
+      const packed = this.packed.get(vpn)
+      if (packed !== undefined && live > packed)
+        this.packed.delete(vpn) // it is another page
+      else if (packed !== undefined && live > packed * WORTH_WHILE) continue
       if (live < most) found.push({ vpn, live })
     }
     found.sort((a, b) => a.live - b.live)
@@ -106,7 +116,7 @@ export class Compactor {
   private moverOf(map: number): Mover {
     const known = this.movers.get(map)
     if (known !== undefined) return known
-    const made = new Mover(this.context, map)
+    const made = new Mover(this.context, map, (vpn, live) => void this.packed.set(vpn, live))
     this.movers.set(map, made)
     return made
   }
@@ -122,9 +132,14 @@ export class Mover {
   private readonly first: number
   private readonly words: Int32Array
 
-  constructor(context: CollectionsContext, map: number) {
+  /** @param onSeal Is told which pages it has filled, and how far. */
+  constructor(
+    context: CollectionsContext,
+    map: number,
+    onSeal: (vpn: number, live: number) => void = () => {},
+  ) {
     this.context = context
-    this.heap = new Heap(context, map, false)
+    this.heap = new Heap(context, map, onSeal)
     this.finder = new Finder(context)
     this.growth = new Growth(context, this.heap)
     this.locks = new ShardLocks(context, map)

@@ -95,9 +95,17 @@ export class Heap {
   private readonly small: Open = { vpn: 0, used: 0 }
   private readonly large: Open = { vpn: 0, used: 0 }
   private readonly full: number[] = []
+  private readonly onSeal: ((vpn: number, live: number) => void) | null
 
-  /** @param patient Whether to ask for room when there is none. */
-  constructor(context: CollectionsContext, map: number, patient = true) {
+  /**
+   * @param onSeal Of the service thread, which does not ask for room when there is none: is told
+   *   which pages it has filled, and how far.
+   */
+  constructor(
+    context: CollectionsContext,
+    map: number,
+    onSeal: ((vpn: number, live: number) => void) | null = null,
+  ) {
     this.guard = context.guard
     this.pages = context.pages
     this.geometry = context.memory.geometry
@@ -106,7 +114,8 @@ export class Heap {
     this.frames = context.frames
     this.map = map
     this.isPlain = context.guard.form === 'asymmetric'
-    this.makeRoom = patient ? () => context.onNoRoom() : null
+    this.onSeal = onSeal
+    this.makeRoom = onSeal === null ? () => context.onNoRoom() : null
     this.words = this.pageTable
   }
 
@@ -189,6 +198,7 @@ export class Heap {
       this.pages.seal(vpn) // S1
       const live = this.pages.liveOf(vpn)
       if (live === 0) this.pages.retire(vpn) // S2
+      if (this.onSeal !== null) this.onSeal(vpn, live)
     }
   }
 

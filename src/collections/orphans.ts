@@ -49,7 +49,7 @@ export class Orphans {
   constructor(context: CollectionsContext) {
     this.context = context
     this.table = new Table(context)
-    this.heap = new Heap(context, 0, false)
+    this.heap = new Heap(context, 0, () => {})
     this.record = new LargeRecord(context.memory.geometry.pageWords)
   }
 
@@ -94,7 +94,7 @@ export class Orphans {
   private recountOne(locks: ShardLocks, map: number, shard: number): boolean {
     using held = locks.tryLock(shard)
     if (held === null || !held.ownerDied) return false
-    new Growth(this.context, new Heap(this.context, map, false)).recount(shard)
+    new Growth(this.context, new Heap(this.context, map, () => {})).recount(shard)
     return true
   }
 
