@@ -128,20 +128,25 @@ export class Gate {
   /** W2, from the place `from` on. True if no reader is inside; else sleep on `busyAt`. */
   drain(from: number): boolean {
     const end = this.firstPlace + this.slots.nrSlots * CACHE_LINE_WORDS
+    this.busyAt = 0
+    this.busy = 0
     for (let at = from; at < end; at += CACHE_LINE_WORDS) {
       let place = load(this.words, at)
       while ((place & READERS) !== 0 && this.livesAt(at)) {
-        this.busyAt = at
-        this.busy = place | DRAIN
-        if (this.busy === place) return false
-        const before = compareExchange(this.words, at, place, this.busy)
-        if (before === place) return false
+        const busy = place | DRAIN
+        if (busy === place) return this.stopAt(at, busy)
+        const before = compareExchange(this.words, at, place, busy)
+        if (before === place) return this.stopAt(at, busy)
         place = before
       }
     }
-    this.busyAt = 0
-    this.busy = 0
     return true
+  }
+
+  private stopAt(at: number, place: number): false {
+    this.busyAt = at
+    this.busy = place
+    return false
   }
 
   /** W3. Unless the writer has been inside, who comes next is told what it was told. */
@@ -269,25 +274,28 @@ export class Gate {
   /** P2 to P5. False: no writer stands in line. */
   private serve(shut: number, sick: number): boolean {
     const waiters = this.waiters()
-    for (let i = 0; i < waiters.length; i++) {
-      const waiter = waiters[i]!
-      if ((waiter.place & READ) !== 0) {
-        this.grant(waiter, ONE_READER) // P2
-        continue
-      }
-      const token = load(this.words, waiter.at + TOKEN)
-      const rest = i + 1 < waiters.length ? WAITERS : 0
-      const next = (token << OWNER_SHIFT) | rest | sick
-      this.hand(shut, next) // P3
-      if (this.slots.isAlive(token)) {
-        this.grant(waiter, 0) // P4
-      } else {
-        const hasComeIn = !this.change(waiter, -(waiter.place & RECORD))
-        this.passOn(next, hasComeIn ? SICK : sick) // P5
-      }
-      return true
+    const writer = this.letReadersIn(waiters)
+    if (writer === undefined) return false
+    const token = load(this.words, writer.at + TOKEN)
+    const next = (token << OWNER_SHIFT) | (waiters.length > 0 ? WAITERS : 0) | sick
+    this.hand(shut, next) // P3
+    if (this.slots.isAlive(token)) {
+      this.grant(writer, 0) // P4
+    } else {
+      const hasComeIn = !this.change(writer, -(writer.place & RECORD))
+      this.passOn(next, hasComeIn ? SICK : sick) // P5
     }
-    return false
+    return true
+  }
+
+  /** Takes the readers let in off the line, then the first writer, which it returns. */
+  private letReadersIn(waiters: Waiter[]): Waiter | undefined {
+    while (waiters.length > 0) {
+      const waiter = waiters.pop()!
+      if ((waiter.place & READ) === 0) return waiter
+      this.grant(waiter, ONE_READER) // P2
+    }
+    return undefined
   }
 
   /** P3. Whoever came after the scan has set WAITERS. */
@@ -296,7 +304,7 @@ export class Gate {
     if (before !== shut) store(this.words, this.at, next | WAITERS)
   }
 
-  /** Everybody in line, first come first. */
+  /** Everybody in line, first come last. */
   private waiters(): Waiter[] {
     const waiters: Waiter[] = []
     for (let slot = 0; slot < this.slots.nrSlots; slot++) {
@@ -304,12 +312,12 @@ export class Gate {
       const place = load(this.words, at)
       if ((place & KIND) !== 0) waiters.push({ at, place })
     }
-    return waiters.sort((a, b) => (a.place - b.place) << AGE_SHIFT)
+    return waiters.sort((a, b) => (b.place - a.place) << AGE_SHIFT)
   }
 
-  private grant(waiter: Waiter, readers: number): void {
-    this.change(waiter, readers - (waiter.place & RECORD))
-    notify(this.words, waiter.at)
+  private grant({ at, place }: Waiter, readers: number): void {
+    this.change({ at, place }, readers - (place & RECORD))
+    notify(this.words, at)
   }
 
   /** Adds to a waiter's place, unless its record is gone. */
@@ -379,6 +387,7 @@ export class Reading implements Acquisition {
 
   /** R1 to R3, Q1, Q2. */
   private getIn(): boolean {
+    this.value = 0
     if (!this.isTurnedAway && this.gate.enter()) return true
     this.isTurnedAway = false
     this.value = this.gate.join(READ)
@@ -407,6 +416,7 @@ export class Writing implements Acquisition {
       this.hasGate = true
       this.index = this.gate.firstPlace
     }
+    this.value = 0
     if (this.gate.drain(this.index)) return true
     this.index = this.gate.busyAt
     this.value = this.gate.busy
