@@ -64,14 +64,19 @@ export class Layout {
     const lastBits = bound < 0 ? 0 : 1
     this.lastBits = lastBits
     const ranks = rankBitsOf(places)
-    const needed = classOf.map(c => bitsFor(places.classes[c]!.length))
+    const counts = classOf.map(c => places.classes[c]!.length)
+    const needed = counts.map(bitsFor)
+    if (needed.some(bits => bits > PLACE_BITS_MAX)) {
+      throw new Error(`a thread has more than ${2 ** PLACE_BITS_MAX} local states`)
+    }
     const widths = [
       ...places.words.values.map(values => bitsFor(values.length)),
       ...needed.map((bits, t) => bits + ranks[t]! + lastBits),
       bitsFor(bound + 1),
     ]
     const nrWords = places.words.values.length
-    const { size, fields } = pack(widths, nrWords, classOf.length)
+    const fullness = counts.map((count, t) => count / 2 ** needed[t]!)
+    const { size, fields } = pack(widths, nrWords, fullness)
     this.size = size
     this.words = fields.slice(0, nrWords)
     this.threads = fields.slice(nrWords, -1)
@@ -81,9 +86,6 @@ export class Layout {
     this.placeBits = classOf.map(c =>
       Math.min(PLACE_BITS_MAX, ...room.filter((_, t) => classOf[t] === c)),
     )
-    if (needed.some(bits => bits > PLACE_BITS_MAX)) {
-      throw new Error(`a thread has more than ${2 ** PLACE_BITS_MAX} local states`)
-    }
   }
 }
 
@@ -121,36 +123,28 @@ function queueOf(place: Place): number {
 }
 
 /**
- * Packs fields of the given widths, first fit, widest first. Bits left over go to threads' fields
- * (those from `firstThread` on) first, which grow most.
+ * Packs fields of the given widths into as few integers as it can. Bits left over go to threads'
+ * fields (those from `firstThread` on) first, which grow most, and of these to the fullest first.
+ *
+ * @param fullness By thread, which part of the numbers that its field holds is taken.
  */
 function pack(
   widths: readonly number[],
   firstThread: number,
-  nrThreads: number,
+  fullness: readonly number[],
 ): { size: number; fields: Field[] } {
-  const ints: number[][] = []
-  const room: number[] = []
-  const order = widths.map((_, i) => i).sort((i, j) => widths[j]! - widths[i]! || i - j)
-  for (const i of order) {
-    const bits = widths[i]!
-    let at = room.findIndex(left => left >= bits)
-    if (at < 0) {
-      at = room.push(INT_BITS) - 1
-      ints.push([])
-    }
-    room[at] = room[at]! - bits
-    ints[at]!.push(i)
-  }
+  const ints = distribute(widths)
   const final = [...widths]
-  const isThread = (i: number) => i >= firstThread && i < firstThread + nrThreads
-  for (const [at, members] of ints.entries()) {
-    const growing = members.filter(i => widths[i]! > 0).sort((i, j) => +isThread(j) - +isThread(i))
+  const isThread = (i: number) => i >= firstThread && i < firstThread + fullness.length
+  const urgency = (i: number) => (isThread(i) ? 1 + fullness[i - firstThread]! : 0)
+  for (const members of ints) {
+    const growing = members.filter(i => widths[i]! > 0).sort((i, j) => urgency(j) - urgency(i))
+    let room = members.reduce((left, i) => left - widths[i]!, INT_BITS)
     for (let spare = 0; spare < SPARE_MAX; spare++) {
       for (const i of growing) {
-        if (room[at]! === 0 || (spare > 0 && !isThread(i))) continue
+        if (room === 0 || (spare > 0 && !isThread(i))) continue
         final[i] = final[i]! + 1
-        room[at] = room[at]! - 1
+        room--
       }
     }
   }
@@ -164,4 +158,33 @@ function pack(
     }
   }
   return { size: Math.max(1, ints.length), fields }
+}
+
+/** Which fields each integer has: as few integers as will do, evenly, so that all can grow. */
+function distribute(widths: readonly number[]): number[][] {
+  const total = widths.reduce((sum, bits) => sum + bits, 0)
+  for (let size = Math.max(1, Math.ceil(total / INT_BITS)); ; size++) {
+    const ints = fill(widths, size, mostRoom) ?? fill(widths, size, firstRoom)
+    if (ints !== null) return ints
+  }
+}
+
+type Choose = (room: readonly number[], bits: number) => number
+
+const mostRoom: Choose = room => room.indexOf(Math.max(...room))
+const firstRoom: Choose = (room, bits) => room.findIndex(left => left >= bits)
+
+/** Puts fields into `size` integers, widest first; null if they do not fit that way. */
+function fill(widths: readonly number[], size: number, choose: Choose): number[][] | null {
+  const ints: number[][] = Array.from({ length: size }, () => [])
+  const room = ints.map(() => INT_BITS)
+  const order = widths.map((_, i) => i).sort((i, j) => widths[j]! - widths[i]! || i - j)
+  for (const i of order) {
+    const bits = widths[i]!
+    const at = choose(room, bits)
+    if (at < 0 || room[at]! < bits) return null
+    room[at] = room[at]! - bits
+    ints[at]!.push(i)
+  }
+  return ints
 }
