@@ -23,6 +23,7 @@ machine is replaced while threads read and update what is on it.
   --size SIZE     of live data in act two (512MiB)
   --value N       bytes of each of its records (2000)
   --block SIZE    of each block (16MiB)
+  --voyages N     how often every block is replaced in act two (1)
   --seconds S     at most for act two (45)
   --seed N        decides what is read and updated (a random one)
   --json          one object on stdout instead of text
@@ -38,6 +39,7 @@ const { values } = parseArgs({
     size: { type: 'string', default: '512MiB' },
     value: { type: 'string', default: '2000' },
     block: { type: 'string', default: '16MiB' },
+    voyages: { type: 'string', default: '1' },
     seconds: { type: 'string', default: '45' },
     seed: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
     json: { type: 'boolean', default: false },
@@ -45,15 +47,22 @@ const { values } = parseArgs({
   },
 })
 
+const numbers = {
+  threads: Number(values.threads),
+  sailors: Number(values.sailors),
+  value: Number(values.value),
+  voyages: Number(values.voyages),
+  seconds: Number(values.seconds),
+  seed: Number(values.seed),
+}
+
 if (values.help) console.log(HELP)
 else process.exitCode = await main()
 
 async function main(): Promise<number> {
   const { act } = values
-  const [threads, sailors, value, seconds, seed] = [
-    ...[values.threads, values.sailors, values.value, values.seconds, values.seed].map(Number),
-  ] as [number, number, number, number, number]
-  const areCounts = [threads, sailors, value].every(n => Number.isInteger(n) && n > 0)
+  const { threads, sailors, value, voyages, seconds, seed } = numbers
+  const areCounts = [threads, sailors, value, voyages].every(n => Number.isInteger(n) && n > 0)
   const isAct = act === undefined || act === 'shrink' || act === 'ship'
   if (!areCounts || !isAct || !(seconds > 0) || value < 8 || !Number.isInteger(seed)) {
     console.error(HELP)
@@ -68,7 +77,7 @@ async function main(): Promise<number> {
   const options = {
     totalBytes: bytesOf(values.size as Size, 'start', '--size'),
     blockBytes: bytesOf(values.block as Size, 'start', '--block'),
-    ...{ valueBytes: value, nrSailors: sailors, seconds, seed },
+    ...{ valueBytes: value, nrSailors: sailors, voyages, seconds, seed },
   }
   const ship = act === 'shrink' ? null : await sail(voice, options)
   clearTimeout(watchdog)

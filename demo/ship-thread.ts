@@ -32,8 +32,8 @@ export interface ShipData {
   readonly stop: Int32Array
   /** How often each record was updated. */
   readonly updates: Int32Array
-  /** Original blocks: number and epoch of each. */
-  readonly originals: readonly (readonly [number, number])[]
+  /** By block: its epoch, if it is one that is to be replaced; else 0. */
+  readonly originals: Int32Array
   /** How many blocks there are to be, at least and at most. */
   readonly blocks: readonly [number, number]
 }
@@ -206,10 +206,7 @@ class Operator {
 
   /** Takes an original block offline, and removes it. */
   async replace(): Promise<boolean> {
-    const left = this.memory.blocks().filter(({ block, epoch }) => {
-      return data.originals.some(one => one[0] === block && one[1] === epoch)
-    })
-    const first = left[0]
+    const first = this.memory.blocks().find(({ block, epoch }) => data.originals[block] === epoch)
     if (first === undefined) return true
     return !(await this.attempt(async () => {
       if (first.state === 'online') {

@@ -16,6 +16,8 @@ export interface ShipOptions {
   readonly valueBytes: number
   readonly blockBytes: number
   readonly nrSailors: number
+  /** How often every block is to be replaced. */
+  readonly voyages: number
   readonly seconds: number
   readonly seed: number
 }
@@ -48,6 +50,8 @@ export interface Ship {
 }
 
 const HEADROOM_BLOCKS = 6
+/** Memory for each byte of live data: updates leave garbage until it is compacted. */
+const SPACE = 1.2
 const CHECK_MS = 50
 
 /** Whether nothing was lost, and nothing of the old ship is left. */
@@ -59,7 +63,7 @@ export function hasSailed(ship: Ship): boolean {
 /** Runs it. */
 export async function sail(voice: Voice, options: ShipOptions): Promise<Ship> {
   const { totalBytes, blockBytes } = options
-  const nrBlocks = Math.ceil((totalBytes * 1.12) / blockBytes) + 1
+  const nrBlocks = Math.ceil((totalBytes * SPACE) / blockBytes) + 1
   voice.say(
     `Act two: ${mebibytes(totalBytes)} live in ${nrBlocks} blocks of ${mebibytes(blockBytes)},`,
   )
@@ -77,8 +81,10 @@ class Crew {
   private readonly options: ShipOptions
   private readonly stop = new Int32Array(new SharedArrayBuffer(12))
   private readonly updates: Int32Array
-  private readonly originals: readonly (readonly [number, number])[]
+  private readonly originals: Int32Array
+  private nrOriginals = 0
   private readonly nrRecords: number
+  private readonly nrBlocks: number
 
   constructor(machine: Machine, voice: Voice, options: ShipOptions) {
     this.machine = machine
@@ -86,7 +92,10 @@ class Crew {
     this.options = options
     this.nrRecords = Math.ceil(options.totalBytes / (options.valueBytes + 8))
     this.updates = new Int32Array(new SharedArrayBuffer(4 * this.nrRecords))
-    this.originals = machine.memory.blocks().map(({ block, epoch }) => [block, epoch])
+    const { maxBytes, blockSize } = machine.memory
+    this.originals = new Int32Array(new SharedArrayBuffer((4 * maxBytes) / blockSize))
+    this.nrBlocks = machine.memory.blocks().length
+    this.layKeel()
   }
 
   async run(): Promise<Ship> {
@@ -128,22 +137,29 @@ class Crew {
     await loading
   }
 
+  /** From now on, what is there is old. */
+  private layKeel(): void {
+    const blocks = this.machine.memory.blocks()
+    for (const { block, epoch } of blocks) Atomics.store(this.originals, block, epoch)
+    this.nrOriginals += blocks.length
+  }
+
   private async untilReplaced(startedAt: number): Promise<void> {
-    const { length } = this.originals
-    while (performance.now() - startedAt < this.options.seconds * 1000) {
+    const { seconds, voyages } = this.options
+    for (let voyage = 1; performance.now() - startedAt < seconds * 1000; ) {
       const left = this.originalsLeft()
-      this.voice.progress(`${left} of ${length} blocks are old`, (length - left) / length)
-      if (left === 0) return
-      await pause()
+      const done = this.nrOriginals - left
+      this.voice.progress(`${left} blocks are old`, done / (this.nrBlocks * voyages))
+      if (left === 0 && voyage === voyages) return
+      if (left === 0) voyage++
+      if (left === 0) this.layKeel()
+      else await pause()
     }
   }
 
   private originalsLeft(): number {
-    return this.machine.memory
-      .blocks()
-      .filter(({ block, epoch }) =>
-        this.originals.some(one => one[0] === block && one[1] === epoch),
-      ).length
+    const blocks = this.machine.memory.blocks()
+    return blocks.filter(({ block, epoch }) => this.originals[block] === epoch).length
   }
 
   private all<T>(role: Role, of: number): Promise<T[]> {
@@ -158,7 +174,7 @@ class Crew {
     const { handle } = this.machine
     const { totalBytes, valueBytes, seed } = this.options
     const { stop, updates, originals } = this
-    const blocks = [originals.length, originals.length + HEADROOM_BLOCKS] as const
+    const blocks = [this.nrBlocks, this.nrBlocks + HEADROOM_BLOCKS] as const
     const data: ShipData = {
       ...{ role, handle, seed, totalBytes, valueBytes, nth, of, stop, updates, originals, blocks },
     }
@@ -187,7 +203,7 @@ class Crew {
       seed: this.options.seed,
       records: this.nrRecords,
       liveBytes,
-      originalBlocks: this.originals.length,
+      originalBlocks: this.nrOriginals,
       originalsLeft: this.originalsLeft(),
       seconds,
       reads: reads.percentiles(),

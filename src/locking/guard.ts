@@ -31,6 +31,7 @@
  * Checked by guard.check.ts.
  */
 import { barrierAll, load, store, storePlain, type Words, wait } from '#atomics'
+import { isBroken } from '#protections'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, type Acquisition, acquire, Turnstile } from './acquire.ts'
@@ -207,6 +208,7 @@ class GracePeriod implements Acquisition {
   }
 
   step(): boolean {
+    if (isBroken('guard')) return true
     if (!this.hasBegun) this.guard.barrier('S1')
     this.hasBegun = true
     const end = this.guard.index + Guard.words(this.guard.slot.slots.nrSlots)

@@ -34,7 +34,9 @@
  *
  * Design: DESIGN 3, after the kernel's migrate_pages(). Checked by migration.check.ts.
  */
+
 import { add, copyWords, load, loadPlain, notify, store } from '#atomics'
+import { isBroken } from '#protections'
 import { assert } from '../lib/assert.ts'
 import type { Guard } from '../locking/guard.ts'
 import {
@@ -206,6 +208,7 @@ export class Migration {
   }
 
   private protect(pfns: readonly number[]): void {
+    if (isBroken('writeProtect')) return
     for (let i = 0; i < pfns.length; i++) {
       const pte = pteOf(pfns[i]!) | WRITE_PROTECTED
       store(this.control.pageTable, pteAt(this.vpnOf(pfns[i]!)), pte)

@@ -32,6 +32,9 @@ export interface ResizeReport {
   readonly blockedBy: readonly Blocker[]
 }
 
+/** Part of the pages that stays free: who writes needs some before others are garbage. */
+const SPARE_PART = 1 / 16
+
 /** Errors that say that another operator has the block. */
 const TAKEN: readonly string[] = ['EINVAL', 'ENODEV', 'EBUSY']
 
@@ -187,9 +190,9 @@ class Resize {
     return online.reduce((sum, block) => sum + blocks.usedPages(block), 0)
   }
 
-  /** Whether what is in use fits into one block less. */
+  /** Whether what is in use fits into one block less, with room to work in. */
   private fits(): boolean {
     const room = (this.nrOnline() - 1) * nrManagedPages(this.hotplug.geometry)
-    return this.usedPages() <= room
+    return this.usedPages() <= room * (1 - SPARE_PART)
   }
 }

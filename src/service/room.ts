@@ -17,8 +17,8 @@ import type { FrameSource } from '../mm/virtual-pages.ts'
 /** Pages that are kept back: so many, or less in a small machine. */
 const RESERVE_PAGES = 64
 const RESERVE_PART = 1 / 32
-/** Requests that get nowhere before there is no room. */
-const IDLE_MAX = 4
+/** Requests in a row that get nowhere before there is no room: a fraction of a second. */
+const IDLE_MAX = 64
 /** Requests altogether. */
 const TRIES_MAX = 1000
 const PAUSE_MS = 2
