@@ -3,6 +3,7 @@
  */
 import type { Comparison, WholeCheck } from './checker.ts'
 import type { LockFigure } from './locks.ts'
+import type { MapFigure } from './map.ts'
 
 /** Rows of text under a title. The first column is left-aligned, the others right. */
 export interface Table {
@@ -28,6 +29,25 @@ export function locksTable(figures: readonly LockFigure[]): Table {
       figure.ns.toFixed(1),
       ratio(figure, 'pthread_rwlock'),
       ratio(figure, 'pthread_mutex'),
+    ]),
+  }
+}
+
+/** Calls of one run in nanoseconds, and as multiples of SharedMap's own call of that kind. */
+export function mapsTable(figures: readonly MapFigure[]): Table {
+  const { codec, valueBytes } = figures[0]!
+  const ours = (name: string): MapFigure | undefined => {
+    const isWrite = /set|put/.test(name)
+    const call = isWrite ? 'set' : /Binary|Into/.test(name) ? 'getInto' : 'get'
+    return figures.find(figure => figure.name === `SharedMap ${call}`)
+  }
+  return {
+    title: `A map of 200,000 values of ${valueBytes} bytes, ${codec}: ns a call, one thread`,
+    head: ['call', 'ns', 'x SharedMap'],
+    rows: figures.map(figure => [
+      figure.name,
+      figure.ns.toFixed(0),
+      (figure.ns / (ours(figure.name)?.ns ?? Number.NaN)).toFixed(2),
     ]),
   }
 }

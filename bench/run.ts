@@ -1,6 +1,6 @@
 /*
- * `npm run bench [-- locks|spin|check]... [--rounds N] [--sizes N] [--markdown]`: prints what the
- * machine is and the tables of docs/benchmarks.md. The node that runs it is the one measured.
+ * `npm run bench [-- locks|map|spin|check]... [--rounds N] [--sizes N] [--markdown]`: prints what
+ * the machine is and the tables of docs/benchmarks.md. The node that runs it is the one measured.
  *
  *     --rounds    of each lock; medians are taken of them (9)
  *     --sizes     how many sizes of SPIN's model, smallest first (2; the second takes minutes)
@@ -10,7 +10,8 @@ import { cpus, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import { checkAll, compareWithSpin } from './checker.ts'
 import { measureLocks } from './locks.ts'
-import { checkTable, locksTable, spinTable, type Table, tableText } from './report.ts'
+import { MAP_SETTINGS, measureMaps } from './map.ts'
+import { checkTable, locksTable, mapsTable, spinTable, type Table, tableText } from './report.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,6 +25,16 @@ const { values, positionals } = parseArgs({
 const parts = new Map<string, () => Promise<Table[]>>([
   ['check', async () => [checkTable(checkAll())]],
   ['spin', async () => [spinTable(compareWithSpin(Number(values.sizes)))]],
+  [
+    'map',
+    async () => {
+      const tables = []
+      for (const setting of MAP_SETTINGS) {
+        tables.push(mapsTable(await measureMaps(setting, Number(values.rounds))))
+      }
+      return tables
+    },
+  ],
   ['locks', async () => [locksTable(await measureLocks(Number(values.rounds)))]],
 ])
 

@@ -134,7 +134,9 @@ export function addressesOf({ nrVirtual, unitsPerPageShift }: Geometry): Address
   }
 }
 
+const HOME_SCALE = 2 ** (SHARD_BITS - 32)
+
 /** The slot where the search for a hash begins, in a table of `nrSlots`. */
 export function homeOf(hash: number, nrSlots: number): number {
-  return ((hash >>> SHARD_BITS) * nrSlots * 2 ** (SHARD_BITS - 32)) | 0
+  return ((hash >>> SHARD_BITS) * nrSlots * HOME_SCALE) | 0
 }

@@ -30,11 +30,12 @@ export interface MapOptions<V> {
 /**
  * A map that all threads of the process share, in memory that can move and shrink.
  *
- * Keys are strings of up to 4095 bytes of UTF-8 (2048 where pages are 4 KiB), values up to 64 MiB when encoded. What comes out
- * is always a copy. Linearizable per key: a write is visible to all threads when it returns, and
- * no thread ever sees half of one, or an older value after a newer one. `get`, `has` and `getInto`
- * take no lock and never wait. If a thread dies in the middle of a write, its key has the old value
- * or the new one.
+ * Keys are strings of up to 4095 bytes of UTF-8 (2048 where pages are 4 KiB), values up to 64 MiB
+ * when encoded. What comes out is always a copy. Linearizable per key: a write is visible to all
+ * threads when it returns, and no thread ever sees half of one, or an older value after a newer
+ * one. `get`, `has` and `getInto` take no lock and never wait, but for a large value (one that
+ * does not fit on a page) that others keep replacing while it is read. If a thread dies in the
+ * middle of a write, its key has the old value or the new one.
  *
  * Every call throws `EINVAL` for a key that is no string, too long or has a lone surrogate, and
  * when the thread's slot is detached. A call that throws has changed nothing.

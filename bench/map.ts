@@ -1,0 +1,145 @@
+/*
+ * What a SharedMap costs beside a private Map and lmdb, which is what threads share data with
+ * today. 200,000 keys `key0`, `key1`, ...; values of one length; keys looked up in random order.
+ *
+ * All subjects are in one thread of one process; their rounds alternate, so that a disturbance of
+ * the machine hits all alike, and medians are compared within one run. Both maps encode alike:
+ * lmdb's `string` is our `utf8`, its `binary` our `bytes`. lmdb writes without a sync; SharedMap
+ * is not durable at all.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Compactor } from '../src/collections/compactor.ts'
+import { SharedMap } from '../src/collections/shared-map.ts'
+import { bootMemory, reclaim, type TestMemory } from '../test/bodies/collections.ts'
+
+const MiB = 2 ** 20
+const GiB = 2 ** 30
+const KEYS = 200_000
+const LOOKUPS = 50_000
+const WRITES = 20_000
+const SYNC_WRITES = 500
+const WARM_UP_ROUNDS = 3
+const SIZES = { pageSize: 16384, blockSize: 64 * MiB, maxMemory: 2 * GiB }
+
+/** What is used of lmdb, whose own types do not go with ours. */
+interface Lmdb {
+  get(key: string): Value | undefined
+  getBinaryFast(key: string): Buffer | undefined
+  put(key: string, value: Value): Promise<boolean>
+  putSync(key: string, value: Value): boolean
+  close(): Promise<void>
+}
+const LMDB: string = 'lmdb'
+
+/** The values of one run. */
+export interface MapSetting {
+  readonly codec: 'utf8' | 'bytes'
+  readonly valueBytes: number
+}
+
+/** What one call took. */
+export interface MapFigure extends MapSetting {
+  readonly name: string
+  readonly ns: number
+}
+
+/** The runs of docs/benchmarks.md. */
+export const MAP_SETTINGS: readonly MapSetting[] = (['utf8', 'bytes'] as const).flatMap(codec =>
+  [20, 100, 4096].map(valueBytes => ({ codec, valueBytes })),
+)
+
+type Value = string | Uint8Array
+
+/** So many calls at a time. */
+interface Subject {
+  readonly name: string
+  readonly nrCalls: number
+  run(): unknown
+}
+
+/** Measures every subject. @param nrRounds Of which the median is taken. */
+export async function measureMaps(setting: MapSetting, nrRounds: number): Promise<MapFigure[]> {
+  await using memory = await bootMemory(1, SIZES)
+  const folder = mkdtempSync(join(tmpdir(), 'hotplug-bench-'))
+  const encoding = setting.codec === 'utf8' ? 'string' : 'binary'
+  const { open } = (await import(LMDB)) as { open(options: object): Lmdb }
+  const lmdb = open({ path: folder, encoding, noSync: true, mapSize: 4 * GiB })
+  try {
+    const subjects = await subjectsOf(memory, lmdb, setting)
+    const rounds: number[][] = subjects.map(() => [])
+    for (let i = -WARM_UP_ROUNDS; i < nrRounds; i++) {
+      for (const [s, { nrCalls, run }] of subjects.entries()) {
+        const begin = process.hrtime.bigint()
+        await run()
+        const ns = Number(process.hrtime.bigint() - begin) / nrCalls
+        if (i >= 0) rounds[s]!.push(ns)
+      }
+      tidy(memory)
+    }
+    return subjects.map(({ name }, s) => ({ ...setting, name, ns: median(rounds[s]!) }))
+  } finally {
+    await lmdb.close()
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** What the service thread does between rounds. */
+function tidy(memory: TestMemory): void {
+  reclaim(memory)
+  new Compactor(memory.context).compact({ maxPages: 100_000, below: 0.3 })
+  reclaim(memory)
+}
+
+async function subjectsOf(
+  memory: TestMemory,
+  lmdb: Lmdb,
+  { codec, valueBytes }: MapSetting,
+): Promise<Subject[]> {
+  const keys = Array.from({ length: KEYS }, (_, i) => `key${i}`)
+  const order = Array.from({ length: LOOKUPS }, () => keys[Math.floor(Math.random() * KEYS)]!)
+  const some = order.slice(0, WRITES)
+  const few = order.slice(0, SYNC_WRITES)
+  const value = codec === 'utf8' ? 'v'.repeat(valueBytes) : Buffer.alloc(valueBytes, 7)
+  const map = new SharedMap<Value>(memory.context, 'bench', { codec: codec as 'utf8' })
+  const local = new Map<string, Value>()
+  let last: Promise<boolean> | undefined
+  for (const key of keys) {
+    map.set(key, value)
+    local.set(key, typeof value === 'string' ? `${value}`.slice() : Buffer.from(value))
+    last = lmdb.put(key, value)
+  }
+  await last
+  const into = Buffer.alloc(valueBytes)
+  let sum = 0
+  const subject = (name: string, which: readonly string[], call: (key: string) => number) => ({
+    name,
+    nrCalls: which.length,
+    run: () => {
+      for (const key of which) sum += call(key)
+      return sum
+    },
+  })
+  const putBatched = async (): Promise<void> => {
+    let done: Promise<boolean> | undefined
+    for (const key of some) done = lmdb.put(key, value)
+    await done
+  }
+  return [
+    subject('SharedMap get', order, key => map.get(key)!.length),
+    subject('lmdb get', order, key => lmdb.get(key)!.length),
+    subject('Map get', order, key => local.get(key)!.length),
+    subject('Map get, copied', order, key => Buffer.from(local.get(key) as string).length),
+    subject('SharedMap getInto', order, key => map.getInto(key, into)),
+    subject('lmdb getBinaryFast', order, key => lmdb.getBinaryFast(key)!.length),
+    subject('SharedMap set', some, key => map.set(key, value) && 1),
+    { name: 'lmdb put, batched', nrCalls: WRITES, run: putBatched },
+    subject('lmdb putSync', few, key => Number(lmdb.putSync(key, value))),
+    subject('Map set, copied', some, key => local.set(key, Buffer.from(value as string)) && 1),
+  ]
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1]!
+}
