@@ -17,6 +17,7 @@ import { BlockState } from './geometry.ts'
 import { blockName, exclusively, type Hotplug, requireBlock, transition } from './hotplug.ts'
 import { Limit, type OperationOptions } from './operation.ts'
 import { DISCARD_UNIT, RequestKind } from './requests.ts'
+import { beginAdd, beginRemove, finishAdd, finishRemove, undoAdd } from './transitions.ts'
 
 /** Where memory is to be added. */
 export interface AddOptions extends OperationOptions {
@@ -84,18 +85,15 @@ function choose(hotplug: Hotplug, limit: Limit, count: number, first?: number): 
 
 async function addBlock(hotplug: Hotplug, block: number): Promise<void> {
   const { blocks, geometry, requests, space } = hotplug
-  await transition(hotplug, () => blocks.setState(block, BlockState.Adding)) // A1
+  await transition(hotplug, () => beginAdd(blocks, block)) // A1
   try {
     space.grow((block + 1) * geometry.blockSize)
     await requests.askAsync({ kind: RequestKind.Prepare, args: [block] }) // A2
   } catch (error) {
-    await transition(hotplug, () => blocks.setState(block, BlockState.Absent))
+    await transition(hotplug, () => undoAdd(blocks, block))
     throw error
   }
-  await transition(hotplug, () => {
-    blocks.beginEpoch(block)
-    blocks.setState(block, BlockState.Offline) // A3
-  })
+  await transition(hotplug, () => finishAdd(blocks, block)) // A3
 }
 
 /**
@@ -125,8 +123,8 @@ export async function removeBlock(
 
 async function leave(hotplug: Hotplug, block: number): Promise<number> {
   const { blocks, requests } = hotplug
-  await transition(hotplug, () => blocks.setState(block, BlockState.Removing)) // V2
+  await transition(hotplug, () => beginRemove(blocks, block)) // V2
   const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block] }) // V3
-  await transition(hotplug, () => blocks.setState(block, BlockState.Absent)) // V4
+  await transition(hotplug, () => finishRemove(blocks, block)) // V4
   return answer[0]! * DISCARD_UNIT
 }

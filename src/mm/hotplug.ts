@@ -76,7 +76,6 @@ export async function transition(hotplug: Hotplug, body: () => void): Promise<vo
   const held = isBroken('memHotplugLock') ? null : await hotplug.locks.memHotplugBeginAsync()
   try {
     body()
-    hotplug.blocks.count()
   } finally {
     held?.release()
   }

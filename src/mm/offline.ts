@@ -23,6 +23,7 @@ import { BLOCKERS_MAX } from './migration.ts'
 import { Limit, type OperationOptions } from './operation.ts'
 import { RequestKind } from './requests.ts'
 import { type Slice, sliceOf } from './slice.ts'
+import { beginOffline, finishOffline, undoOffline } from './transitions.ts'
 
 /** How often nothing moves for want of room before that is the answer. */
 const NO_ROOM_MAX = 3
@@ -64,24 +65,15 @@ export async function offlineBlock(
     refuseIfUnmovable(hotplug, limit, block) // F1
     const kind = blocks.zoneKind(block)
     const zone = zones[kind]!
-    await transition(hotplug, () => {
-      blocks.setState(block, BlockState.GoingOffline) // F2
-      zone.isolate(block)
-    })
+    await transition(hotplug, () => beginOffline(blocks, zone, block)) // F2
     const seen: Box[] = []
     let done: Slice
     try {
       await going(hotplug, limit, ['GOING_OFFLINE', block, kind], seen) // F3
       done = await empty(hotplug, limit, block) // F4
-      await transition(hotplug, () => {
-        zone.takeBlock(block) // F5
-        blocks.setState(block, BlockState.Offline)
-      })
+      await transition(hotplug, () => finishOffline(blocks, zone, block)) // F5
     } catch (error) {
-      await transition(hotplug, () => {
-        blocks.setState(block, BlockState.Online)
-        zone.undoIsolate(block)
-      })
+      await transition(hotplug, () => undoOffline(blocks, zone, block))
       await notifiers.call('CANCEL_OFFLINE', block, kind, seen)
       throw error
     }

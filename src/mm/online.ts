@@ -12,6 +12,7 @@ import { BlockState, ZoneKind } from './geometry.ts'
 import { blockName, exclusively, going, type Hotplug, requireBlock, transition } from './hotplug.ts'
 import type { Box } from './mailboxes.ts'
 import { Limit, type OperationOptions } from './operation.ts'
+import { beginOnline, finishOnline, undoOnline } from './transitions.ts'
 
 /** Into which zone: what fits, what cannot move as well, or only what can. */
 export type OnlineType = 'online' | 'online_kernel' | 'online_movable'
@@ -52,21 +53,17 @@ export async function onlineBlock(
       throw new HotplugError('EINVAL', limit.operation, reason)
     }
     const kind = zoneFor(hotplug, type)
-    await transition(hotplug, () => blocks.setState(block, BlockState.GoingOnline)) // N2
+    await transition(hotplug, () => beginOnline(blocks, block)) // N2
     const seen: Box[] = []
     try {
       limit.check()
       await going(hotplug, limit, ['GOING_ONLINE', block, kind], seen) // N3
     } catch (error) {
-      await transition(hotplug, () => blocks.setState(block, BlockState.Offline))
+      await transition(hotplug, () => undoOnline(blocks, block))
       await notifiers.call('CANCEL_ONLINE', block, kind, seen)
       throw error
     }
-    await transition(hotplug, () => {
-      blocks.setZone(block, kind) // N4
-      blocks.setState(block, BlockState.Online)
-      zones[kind]!.giveBlock(block)
-    })
+    await transition(hotplug, () => finishOnline(blocks, zones[kind]!, block)) // N4
     await notifiers.call('ONLINE', block, kind) // N5
   })
 }
