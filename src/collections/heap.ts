@@ -31,11 +31,9 @@ import {
   storePlain,
   sub,
   type Words,
-  wait,
 } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import type { Guard } from '../locking/guard.ts'
-import { HEARTBEAT_MS } from '../locking/slots.ts'
 import {
   type Frames,
   type Geometry,
@@ -44,9 +42,9 @@ import {
   VIRTUAL_LIVE,
   VIRTUAL_RECORD_WORDS,
   VirtualKind,
-  WRITE_PROTECT_EVENT,
   WRITE_PROTECTED,
 } from '../mm/geometry.ts'
+import { waitUnprotected } from '../mm/migration.ts'
 import type { VirtualPages } from '../mm/virtual-pages.ts'
 import {
   type CollectionsContext,
@@ -229,11 +227,7 @@ export class Heap {
   /** Sleeps while a page is write-protected. Outside the guard. */
   waitUnprotected(vpn: number): void {
     this.nrWaits++
-    this.guard.enter()
-    const event = load(this.events, WRITE_PROTECT_EVENT)
-    const pte = load(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + PTE)
-    this.guard.leave()
-    if ((pte & WRITE_PROTECTED) !== 0) wait(this.events, WRITE_PROTECT_EVENT, event, HEARTBEAT_MS)
+    waitUnprotected({ events: this.events, pageTable: this.pageTable }, vpn)
   }
 
   private turn(open: Open): boolean {

@@ -5,12 +5,12 @@
  *     service thread, a batch of pages              reader, inside the guard
  *     M1  takes target frames                       loads the PTE, reads that frame
  *     M2  each PTE: WRITE_PROTECTED
- *     M3  grace period: no writer is left           writer, inside the guard
- *         that saw it unprotected; the old          U1  loads EVENT
- *         frames of the batch before are free       U2  loads the PTE: protected: leaves, sleeps
- *     M4  copies frames, says whose they are            on EVENT while it is as in U1, from U1
- *     M5  each PTE: the target, unprotected         U3  writes that frame
- *     M6  EVENT + 1, wakes who sleeps on it
+ *     M3  grace period: no writer is left           writer
+ *         that saw it unprotected; the old          U1  inside the guard, loads the PTE:
+ *         frames of the batch before are free           not protected: writes that frame
+ *     M4  copies frames, says whose they are        U2  protected: leaves the guard, loads EVENT
+ *     M5  each PTE: the target, unprotected         U3  loads the PTE: still protected: sleeps on
+ *     M6  EVENT + 1, wakes who sleeps on it             EVENT while it is as in U2; from U1
  *     M7  the next batch's M3, or a grace period
  *         of its own: the old frames are free
  *
@@ -22,7 +22,8 @@
  * for it. Until then both frames hold the same: the old one is not written any more, and what is
  * written to the new one is seen by whoever looks it up.
  *
- * No lost wake-up. M5 comes before M6: a writer that saw the protection had loaded EVENT before.
+ * No lost wake-up. M5 comes before M6: a writer that saw the protection at U3 had loaded EVENT
+ * before, at U2, so M6 changes what it sleeps on.
  *
  * A reader that stays inside for longer than LOOKS looks holds up the batch, and with it writers;
  * so the batch is given up (PTEs unprotected, targets free) and tried again later.
@@ -34,11 +35,11 @@
  *
  * Design: DESIGN 3, after the kernel's migrate_pages(). Checked by migration.check.ts.
  */
-
-import { add, copyWords, load, loadPlain, notify, store } from '#atomics'
+import { add, copyWords, load, loadPlain, notify, store, wait } from '#atomics'
 import { isBroken } from '#protections'
 import { assert } from '../lib/assert.ts'
 import type { Guard } from '../locking/guard.ts'
+import { HEARTBEAT_MS } from '../locking/slots.ts'
 import {
   type Frames,
   type Geometry,
@@ -129,13 +130,13 @@ export class Migration {
     this.protect(moving) // M2
     const slot = this.guard.trySynchronize(LOOKS) // M3
     if (slot !== -1) {
-      this.switch(moving, moving)
+      this.switchTo(moving, moving)
       this.targets.give(targets)
       return { moved: 0, stopped: 'inside', slot }
     }
     this.freeOld()
     this.copy(moving, targets) // M4
-    this.switch(moving, targets) // M5, M6
+    this.switchTo(moving, targets) // M5, M6
     this.old = moving
     const isShort = moving.length < sources.length
     return { moved: moving.length, stopped: isShort ? 'noRoom' : 'no', slot: -1 }
@@ -207,7 +208,8 @@ export class Migration {
     return targets
   }
 
-  private protect(pfns: readonly number[]): void {
+  /** M2. Part of `batch`, as the next four. */
+  protect(pfns: readonly number[]): void {
     if (isBroken('writeProtect')) return
     for (let i = 0; i < pfns.length; i++) {
       const pte = pteOf(pfns[i]!) | WRITE_PROTECTED
@@ -215,7 +217,8 @@ export class Migration {
     }
   }
 
-  private copy(from: readonly number[], to: readonly number[]): void {
+  /** M4. */
+  copy(from: readonly number[], to: readonly number[]): void {
     const { geometry, frames } = this
     for (let i = 0; i < from.length; i++) {
       const vpn = this.vpnOf(from[i]!)
@@ -227,19 +230,21 @@ export class Migration {
   }
 
   /** M5, M6: what `from` was is `to` from now on. */
-  private switch(from: readonly number[], to: readonly number[]): void {
+  switchTo(from: readonly number[], to: readonly number[]): void {
     for (let i = 0; i < from.length; i++) {
       store(this.control.pageTable, pteAt(this.vpnOf(from[i]!)), pteOf(to[i]!))
     }
     this.wakeWriters()
   }
 
-  private wakeWriters(): void {
+  /** M6. */
+  wakeWriters(): void {
     add(this.control.events, WRITE_PROTECT_EVENT, 1)
     notify(this.control.events, WRITE_PROTECT_EVENT)
   }
 
-  private freeOld(): void {
+  /** M7. */
+  freeOld(): void {
     if (this.old.length > 0) this.targets.give(this.old)
     this.old = []
   }
@@ -261,6 +266,16 @@ export class Migration {
     const page = pfn & (this.geometry.pagesPerBlock - 1)
     return page << this.geometry.pageWordsShift
   }
+}
+
+/** U2, U3: sleeps while a page is write-protected. Outside the guard. */
+export function waitUnprotected(
+  { events, pageTable }: Pick<MemoryControl, 'events' | 'pageTable'>,
+  vpn: number,
+): void {
+  const event = load(events, WRITE_PROTECT_EVENT) // U2
+  const pte = load(pageTable, pteAt(vpn)) // U3
+  if ((pte & WRITE_PROTECTED) !== 0) wait(events, WRITE_PROTECT_EVENT, event, HEARTBEAT_MS)
 }
 
 /** Where the PTE of a virtual page is. */

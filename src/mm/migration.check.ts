@@ -1,0 +1,507 @@
+/*
+ * Migration beside readers and writers: nobody reads a frame that was freed (frees poison), no
+ * reader sees time go back, no write is lost, nobody sleeps for ever. A reader, a writer or the
+ * service thread dies anywhere; the service thread's successor recovers.
+ */
+import { barrierAll, load, loadPlain, notify, store, storePlain, type Words, wait } from '#atomics'
+import {
+  controlOf,
+  Declared,
+  type MemoryFace,
+  memoryViews,
+  ownSlot,
+  type Prepared,
+  prepare,
+  type Readable,
+  TINY,
+} from '../../test/litmus/memory.ts'
+import type { Declare } from '../check/layout.ts'
+import { model, mustFail } from '../check/model.ts'
+import { assert } from '../lib/assert.ts'
+import { Guard, type GuardForm } from '../locking/guard.ts'
+import { CACHE_LINE_WORDS, type Slot, Slots } from '../locking/slots.ts'
+import {
+  BLOCK_RECORD_WORDS,
+  BLOCK_STATE,
+  BlockState,
+  type Frames,
+  PageState,
+  PTE,
+  VIRTUAL_HIGH,
+  VIRTUAL_RECORD_WORDS,
+  VIRTUAL_STATE,
+  VirtualState,
+  WRITE_PROTECTED,
+} from './geometry.ts'
+import {
+  initMemmap,
+  loadPageWord,
+  pageWord,
+  payloadOfWord,
+  recordOfPage,
+  stateOfWord,
+  storePageWord,
+} from './memmap.ts'
+import { Migration, pteAt, pteOf, waitUnprotected } from './migration.ts'
+import { type FrameSource, VirtualPages } from './virtual-pages.ts'
+
+const POISON = -1
+/** Virtual page `vpn` is in block `vpn - 1` at first; the last block has room for both. */
+const FIRST = 1
+const SECOND = 2
+const SERVICE = 0
+const LAST_BLOCK = (TINY.nrBlocks - 1) * TINY.pagesPerBlock
+const TRIES = 2
+/** How often a writer sleeps before it gives up, where sleeps may time out again and again. */
+const SLEEPS_MAX = 2
+
+/** How the service thread works, or is broken. */
+interface Parts {
+  readonly Migrator: typeof Migration
+  readonly ServiceGuard: typeof Guard
+}
+
+const SHIPPED: Parts = { Migrator: Migration, ServiceGuard: Guard }
+
+interface Face extends MemoryFace {
+  /** What was written last to each page, as its writer knows. */
+  readonly w: Words
+}
+
+/**
+ * Who leaves wakes who waits for that: it stands for the waiter's look every POLL_MS, as sleeps
+ * that time out would hide that a writer is not woken.
+ */
+class Rings extends Guard {
+  override leave(): void {
+    super.leave()
+    ring(this.words, this.slot.index)
+  }
+}
+
+function ring(g: Words, slot: number): void {
+  notify(g, (1 + slot) * CACHE_LINE_WORDS)
+}
+
+/** Page frames by their words alone: free is Tail. New ones come from the last block. */
+class ModelFrames implements FrameSource {
+  private readonly slot: Slot
+  private readonly frames: Frames
+
+  constructor(slot: Slot, frames: Frames) {
+    this.slot = slot
+    this.frames = frames
+  }
+
+  take(): number {
+    for (let pfn = LAST_BLOCK + TINY.memmapPages; pfn < TINY.nrFrames; pfn++) {
+      const word = loadPageWord(TINY, this.frames, pfn)
+      if (word !== 0) continue
+      const mine = pageWord(PageState.Allocated, this.slot.token)
+      storePageWord(TINY, this.frames, pfn, mine)
+      return pfn
+    }
+    return -1
+  }
+
+  allocPage(): number {
+    return this.take()
+  }
+
+  /** Whoever frees a frame spoils it first. */
+  freePage(pfn: number): void {
+    const words = this.frames.block(pfn >>> TINY.pagesPerBlockShift)
+    store(words, dataAt(pfn), POISON)
+    storePageWord(TINY, this.frames, pfn, 0)
+  }
+
+  /** What was Allocated by the dead is free. */
+  recoverDead(): void {
+    for (let pfn = LAST_BLOCK + TINY.memmapPages; pfn < TINY.nrFrames; pfn++) {
+      const word = loadPageWord(TINY, this.frames, pfn)
+      if (stateOfWord(word) !== PageState.Allocated) continue
+      const isAlive = this.slot.slots.isAlive(payloadOfWord(word))
+      if (!isAlive) this.freePage(pfn)
+    }
+  }
+}
+
+/** Where a frame's first word is in its block. */
+function dataAt(pfn: number): number {
+  return (pfn & (TINY.pagesPerBlock - 1)) << TINY.pageWordsShift
+}
+
+/** A thread's hand on all that moves pages. */
+function openService(face: Face, { Migrator, ServiceGuard }: Parts) {
+  const slot = ownSlot(face)
+  const control = controlOf(face, TINY)
+  const frames = new Declared(face)
+  const guard = new ServiceGuard(slot, face.g, 0)
+  const source = new ModelFrames(slot, frames)
+  const migration = new Migrator(control, frames, guard, {
+    take: () => source.take(),
+    give: pfns => {
+      for (let i = 0; i < pfns.length; i++) source.freePage(pfns[i]!)
+    },
+    populate: () => {},
+  })
+  const pages = new VirtualPages(slot, control, frames, source)
+  return { guard, source, migration, pages }
+}
+
+/** Empties blocks 0 to `nrBlocks - 1`. */
+function empty({ migration }: ReturnType<typeof openService>, nrBlocks: number): void {
+  for (let block = 0; block < nrBlocks; block++) {
+    for (let i = 0; i < TRIES; i++) {
+      const { stopped } = migration.batch(block)
+      if (stopped !== 'inside') break
+    }
+  }
+  migration.settle()
+}
+
+/** As `MemoryDuties.recover`. */
+function recover(hands: ReturnType<typeof openService>): void {
+  hands.migration.settle()
+  hands.migration.recover()
+  hands.pages.recoverDead()
+  hands.source.recoverDead()
+  hands.guard.synchronize()
+  hands.pages.freeStale()
+}
+
+function service(nrBlocks: number, parts: Parts) {
+  return (face: Face): void => empty(openService(face, parts), nrBlocks)
+}
+
+/** Recovers while nobody is dead, or somebody is whom it does not know of; then empties. */
+function serviceThatRecovers(nrBlocks: number, parts: Parts) {
+  return (face: Face): void => {
+    const hands = openService(face, parts)
+    recover(hands)
+    empty(hands, nrBlocks)
+    recover(hands)
+  }
+}
+
+/** Releases what the dead held, and recovers what the service thread left. */
+function successor(parts: Parts) {
+  return (face: Face): void => {
+    const dead = face.awaitDeath()
+    barrierAll() // the dead are told of when they run no more: nothing of theirs is on its way
+    new Slots(face.s).close(dead, 0)
+    ring(face.g, dead)
+    if (dead !== SERVICE) return
+    recover(openService(face, parts))
+  }
+}
+
+/** Looks a page up: the frame's place, by `words` and `at`. Inside the guard. */
+class Walk {
+  words: Words
+  at = 0
+  isProtected = false
+  private readonly face: Face
+  private readonly frames: Declared
+
+  constructor(face: Face) {
+    this.face = face
+    this.words = face.v
+    this.frames = new Declared(face)
+  }
+
+  to(vpn: number): void {
+    const pte = loadPlain(this.face.v, pteAt(vpn))
+    const pfn = (pte >>> 1) - 1
+    this.isProtected = (pte & WRITE_PROTECTED) !== 0
+    this.words = this.frames.block(pfn >>> TINY.pagesPerBlockShift)
+    this.at = dataAt(pfn)
+  }
+}
+
+/** Reads a page so many times. */
+function reader(vpn: number, rounds: number) {
+  return (face: Face): void => {
+    const guard = new Rings(ownSlot(face), face.g, 0)
+    const walk = new Walk(face)
+    let newest = 0
+    for (let i = 0; i < rounds; i++) {
+      guard.enter()
+      walk.to(vpn)
+      const value = loadPlain(walk.words, walk.at)
+      guard.leave()
+      assert(value !== POISON, 'a reader read a frame that was freed')
+      assert(value >= newest, 'a reader saw time go back')
+      newest = value
+    }
+  }
+}
+
+/** U1 to U3. @returns What was there before; -1: it gave up. */
+function write(face: Face, guard: Guard, [vpn, value]: readonly [number, number]): number {
+  const walk = new Walk(face)
+  for (let i = 0; ; i++) {
+    if (i > SLEEPS_MAX) return -1
+    guard.enter()
+    walk.to(vpn)
+    if (!walk.isProtected) break
+    guard.leave()
+    waitUnprotected(controlOf(face, TINY), vpn)
+  }
+  const before = loadPlain(walk.words, walk.at)
+  storePlain(walk.words, walk.at, value)
+  guard.leave()
+  return before
+}
+
+/** Counts up the first word of a page. */
+function writer(vpn: number, rounds: number) {
+  return (face: Face): void => {
+    const guard = new Rings(ownSlot(face), face.g, 0)
+    for (let i = 1; i <= rounds; i++) {
+      const before = write(face, guard, [vpn, i])
+      if (before === -1) return
+      assert(before === i - 1, 'a write was lost')
+      store(face.w, vpn, i)
+    }
+  }
+}
+
+/** Writes whatever the page table says. */
+function writerThatDoesNotLook(face: Face): void {
+  const guard = new Rings(ownSlot(face), face.g, 0)
+  const walk = new Walk(face)
+  guard.enter()
+  walk.to(FIRST)
+  storePlain(walk.words, walk.at, 1)
+  guard.leave()
+  store(face.w, FIRST, 1)
+}
+
+/** Sleeps on what EVENT is once the page is known to be protected. */
+function writerThatLooksTooLate(face: Face): void {
+  const guard = new Rings(ownSlot(face), face.g, 0)
+  const walk = new Walk(face)
+  for (;;) {
+    guard.enter()
+    walk.to(FIRST)
+    const event = walk.isProtected ? load(face.e, 0) : 0
+    if (!walk.isProtected) break
+    guard.leave()
+    wait(face.e, 0, event)
+  }
+  storePlain(walk.words, walk.at, 1)
+  guard.leave()
+  store(face.w, FIRST, 1)
+}
+
+/** Protects nothing. */
+class WithoutM2 extends Migration {
+  override protect(): void {}
+}
+
+/** Switches, then copies. */
+class M4AfterM5 extends Migration {
+  override copy(): void {}
+
+  override switchTo(from: readonly number[], to: readonly number[]): void {
+    super.switchTo(from, to)
+    if (from !== to) super.copy(from, to)
+  }
+}
+
+/** Wakes before the pages can be written. */
+class M6BeforeM5 extends Migration {
+  override switchTo(from: readonly number[], to: readonly number[]): void {
+    super.wakeWriters()
+    super.switchTo(from, to)
+  }
+
+  override wakeWriters(): void {}
+}
+
+/** Wakes nobody. */
+class WithoutM6 extends Migration {
+  override wakeWriters(): void {}
+}
+
+/** Frees the old frames before the grace period that they share with the next batch. */
+class M7BeforeM3 extends Migration {
+  override protect(pfns: readonly number[]): void {
+    super.protect(pfns)
+    this.freeOld()
+  }
+}
+
+/** Does not unprotect what its predecessor protected. */
+class RecoversNothing extends Migration {
+  override recover(): void {}
+}
+
+/** M3 waits for nobody. */
+class WithoutM3 extends Guard {
+  override trySynchronize(): number {
+    return -1
+  }
+}
+
+/** M7 waits for nobody. */
+class WithoutM7 extends Guard {
+  override synchronize(): void {}
+}
+
+interface Thread {
+  readonly name: string
+  readonly count?: number
+  readonly daemon?: boolean
+  body(face: Face): void
+}
+
+interface Setting {
+  readonly form?: GuardForm
+  /** Blocks to be emptied, each with a page: 1 or 2. */
+  readonly nrBlocks?: number
+  readonly deaths?: number
+  readonly parts?: Parts
+  /** Whether sleeps may end by themselves: then a batch may be given up. */
+  readonly timeouts?: boolean
+  /** A service thread has died after M2. */
+  readonly isLeft?: boolean
+}
+
+/** Pages `FIRST`, and `SECOND` if there is one, each in a block of its own. */
+function withPages(nrSlots: number, form: GuardForm, nrPages: number): Prepared {
+  const prepared = prepare(TINY, nrSlots, form)
+  const { control, frames } = prepared
+  for (let block = 0; block < TINY.nrBlocks; block++) {
+    initMemmap(control, frames, block)
+    control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = BlockState.Online
+  }
+  for (let vpn = 1; vpn <= nrPages; vpn++) {
+    const pfn = (vpn - 1) * TINY.pagesPerBlock + TINY.memmapPages
+    storePageWord(TINY, frames, pfn, pageWord(PageState.Mapped, vpn))
+    control.pageTable[vpn * VIRTUAL_RECORD_WORDS + PTE] = pteOf(pfn)
+    control.pageTable[vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = VirtualState.Sealed
+  }
+  control.events[VIRTUAL_HIGH] = nrPages + 1
+  return prepared
+}
+
+function moving(name: string, threads: readonly Thread[], setting: Setting = {}) {
+  const { form = 'asymmetric', nrBlocks = 1, deaths = 0, parts = SHIPPED } = setting
+  const { timeouts = false, isLeft = false } = setting
+  const all = [...threads]
+  const body = successor(parts)
+  if (deaths > 0) all.push({ name: 'successor', daemon: true, body })
+  const nrSlots = all.reduce((sum, { count = 1 }) => sum + count, 0)
+  return model({
+    name: `migration, ${form}: ${name}`,
+    shared: (t: Declare) => ({
+      ...memoryViews(t, () => {
+        const prepared = withPages(nrSlots, form, nrBlocks)
+        if (isLeft) prepared.control.pageTable[pteAt(FIRST)]! |= WRITE_PROTECTED
+        return prepared
+      }),
+      w: t.int32({ WRITTEN: [FIRST, SECOND + 1] }),
+    }),
+    threads: all,
+    deaths,
+    timeouts,
+    atEnd: s => hasPages(s, nrBlocks),
+  })
+}
+
+interface Ended {
+  readonly m0: Readable
+  readonly m1: Readable
+  readonly m2: Readable
+  readonly v: Readable
+  readonly w: Readable
+}
+
+/** Whether each page is mapped once, can be written, and says what was written last. */
+function hasPages(s: Ended, nrPages: number): boolean {
+  const memmaps = [s.m0, s.m1, s.m2]
+  let nrMapped = 0
+  for (const memmap of memmaps) {
+    for (let page = TINY.memmapPages; page < TINY.pagesPerBlock; page++) {
+      const word = memmap[recordOfPage(page)]!
+      if (stateOfWord(word) === PageState.Mapped) nrMapped++
+      else if (word !== 0) return false
+    }
+  }
+  for (let vpn = 1; vpn <= nrPages; vpn++) {
+    const pte = s.v[pteAt(vpn)]!
+    const pfn = (pte >>> 1) - 1
+    const memmap = memmaps[pfn >>> TINY.pagesPerBlockShift]!
+    const word = memmap[recordOfPage(pfn & (TINY.pagesPerBlock - 1))]
+    if ((pte & WRITE_PROTECTED) !== 0 || word !== pageWord(PageState.Mapped, vpn)) return false
+    if (memmap[dataAt(pfn)]! < s.w[vpn]!) return false
+  }
+  return nrMapped === nrPages
+}
+
+const SERVICE_ONE = { name: 'service', body: service(1, SHIPPED) }
+const SERVICE_TWO = { name: 'service', body: service(2, SHIPPED) }
+const SERVICE_RECOVERS = { name: 'service', body: serviceThatRecovers(1, SHIPPED) }
+const READ_TWICE = { name: 'reader', body: reader(FIRST, 2) }
+const READ_ONCE = { name: 'reader', body: reader(FIRST, 1) }
+const READ_SECOND = { name: 'reader of another', body: reader(SECOND, 1) }
+const WRITE_TWICE = { name: 'writer', body: writer(FIRST, 2) }
+const WRITE_ONCE = { name: 'writer', body: writer(FIRST, 1) }
+const TWO = { nrBlocks: 2 } as const
+const PORTABLE = { form: 'portable' } as const
+const DEATH = { deaths: 1, timeouts: true } as const
+
+const good = [
+  moving('a reader and a writer', [SERVICE_ONE, READ_TWICE, WRITE_ONCE]),
+  moving('a reader and a writer', [SERVICE_ONE, READ_TWICE, WRITE_ONCE], PORTABLE),
+  moving('a writer writes twice', [SERVICE_ONE, WRITE_TWICE]),
+  moving('two batches, a reader of each', [SERVICE_TWO, READ_ONCE, READ_SECOND], TWO),
+  moving('two batches, a writer', [SERVICE_TWO, WRITE_TWICE], TWO),
+  moving('a reader stays, a batch is given up', [SERVICE_ONE, READ_TWICE], { timeouts: true }),
+  moving('recovers while nobody is dead', [SERVICE_RECOVERS, READ_ONCE, WRITE_ONCE]),
+  moving('a predecessor left it protected', [SERVICE_RECOVERS, WRITE_TWICE], { isLeft: true }),
+  moving('a reader or the service thread dies', [SERVICE_ONE, READ_TWICE], DEATH),
+  moving('a writer or the service thread dies', [SERVICE_ONE, WRITE_ONCE], DEATH),
+  moving('a writer or the service thread dies', [SERVICE_ONE, WRITE_ONCE], {
+    ...DEATH,
+    ...PORTABLE,
+  }),
+  moving('two batches, one of two dies', [SERVICE_TWO, READ_ONCE], { ...DEATH, ...TWO }),
+]
+
+/** A model of a broken service thread. */
+function broken(
+  name: string,
+  beside: Thread,
+  [kind, parts]: ['exception' | 'atEnd' | 'deadlock', Partial<Parts>],
+  { nrBlocks = 1, ...setting }: Setting = {},
+) {
+  const all = { ...SHIPPED, ...parts }
+  const threads = [{ name: 'service', body: service(nrBlocks, all) }, beside]
+  return mustFail(moving(name, threads, { ...setting, nrBlocks, parts: all }), { kind })
+}
+
+/** What `npm run check` runs. */
+export const models = [
+  ...good,
+  broken('without M2', WRITE_ONCE, ['atEnd', { Migrator: WithoutM2 }]),
+  broken('without M3', WRITE_ONCE, ['atEnd', { ServiceGuard: WithoutM3 }]),
+  broken('M4 after M5', WRITE_TWICE, ['exception', { Migrator: M4AfterM5 }]),
+  broken('M6 before M5', WRITE_ONCE, ['deadlock', { Migrator: M6BeforeM5 }]),
+  broken('without M6', WRITE_ONCE, ['deadlock', { Migrator: WithoutM6 }]),
+  broken('without M7', READ_ONCE, ['exception', { ServiceGuard: WithoutM7 }]),
+  broken('M7 before M3', READ_ONCE, ['exception', { Migrator: M7BeforeM3 }], { nrBlocks: 2 }),
+  broken('a writer that does not look', { name: 'writer', body: writerThatDoesNotLook }, [
+    'atEnd',
+    {},
+  ]),
+  broken('U2 after U3', { name: 'writer', body: writerThatLooksTooLate }, ['deadlock', {}]),
+  broken(
+    'a successor that unprotects nothing',
+    WRITE_ONCE,
+    ['atEnd', { Migrator: RecoversNothing }],
+    DEATH,
+  ),
+]
