@@ -7,7 +7,7 @@
  *
  *     client, with `memAddRemoveLock` held     service thread
  *     C1  DONE = POSTED: nobody's is left      S1  POSTED = DONE: nothing to do
- *     C2  KIND, ARGUMENTS                      S2  does it; RESULTS
+ *     C2  KIND, ARGUMENTS                      S2  does it; RESULTS, FAILURE
  *     C3  POSTED + 1                           S3  DONE = the POSTED that it saw
  *     C4  ring the bell                        S4  wake those who sleep on DONE
  *     C5  sleep until DONE = POSTED
@@ -71,7 +71,7 @@ export interface Request {
 export class Requests {
   readonly words: Words
   readonly index: number
-  private readonly bell: Bell
+  readonly bell: Bell
   private readonly stop: Words
 
   /** Words of shared memory that the mailbox needs. */
@@ -97,9 +97,9 @@ export class Requests {
    *   down.
    */
   ask(request: Request): number[] {
-    acquire(new Settled(this))
+    this.settle() // C1
     this.post(request)
-    acquire(new Settled(this))
+    this.settle() // C5
     return this.answer()
   }
 
@@ -137,12 +137,16 @@ export class Requests {
 
   /** Service thread: what `next` gave cannot be done. */
   fail(code: HotplugCode): void {
-    store(this.words, this.index + FAILURE, FAILURES.indexOf(code) + 1)
-    this.finish([])
+    this.end(FAILURES.indexOf(code) + 1, [])
   }
 
   /** Service thread: what `next` gave is done. */
   finish(results: readonly number[]): void {
+    this.end(0, results)
+  }
+
+  private end(failure: number, results: readonly number[]): void {
+    store(this.words, this.index + FAILURE, failure) // a predecessor may have failed
     for (let i = 0; i < results.length; i++) {
       store(this.words, this.index + RESULTS + i, results[i]!) // S2
     }
@@ -157,15 +161,21 @@ export class Requests {
     throw new HotplugError('ENODEV', 'ask the service thread', 'the machine is shut down')
   }
 
-  private post({ kind, args }: Request): void {
+  /** C1, C5. Part of `ask`, as the next two. */
+  settle(): void {
+    acquire(new Settled(this))
+  }
+
+  /** C2 to C4. */
+  post({ kind, args }: Request): void {
     store(this.words, this.index + KIND, kind) // C2
-    store(this.words, this.index + FAILURE, 0)
     for (let i = 0; i < args.length; i++) store(this.words, this.index + ARGUMENTS + i, args[i]!)
     add(this.words, this.index + POSTED, 1) // C3
     this.bell.ring() // C4
   }
 
-  private answer(): number[] {
+  /** What the service thread said. */
+  answer(): number[] {
     const failure = load(this.words, this.index + FAILURE)
     if (failure !== 0) {
       const reason = 'the service thread could not'
