@@ -1,0 +1,292 @@
+/*
+ * Blocks on their way: two operators, one of whom takes a block offline and removes it, while the
+ * other brings blocks online or adds them; somebody who looks at the whole; a death of an operator,
+ * or of who recovers. States, page words and counters say the same whenever `memHotplugLock` lets
+ * somebody look, and at the end every block is at rest.
+ */
+import type { Words } from '#atomics'
+import {
+  controlOf,
+  Declared,
+  isExact,
+  type MemoryFace,
+  type MemoryWords,
+  memoryViews,
+  ownSlot,
+  type Prepared,
+  prepare,
+  present,
+  TINIEST,
+} from '../../test/litmus/memory.ts'
+import { slotOf } from '../../test/litmus/threads.ts'
+import type { Declare } from '../check/layout.ts'
+import { model, mustFail } from '../check/model.ts'
+import { Mutex } from '../locking/mutex.ts'
+import { PercpuRwsem } from '../locking/percpu-rwsem.ts'
+import { CACHE_LINE_WORDS, Slots, tokenOf } from '../locking/slots.ts'
+import { Blocks } from './blocks.ts'
+import { BLOCK_RECORD_WORDS, BLOCK_STATE, BlockState } from './geometry.ts'
+import { initMemmap } from './memmap.ts'
+import { recoverBlocks } from './recovery.ts'
+import {
+  beginAdd,
+  beginOffline,
+  beginOnline,
+  beginRemove,
+  finishAdd,
+  finishOffline,
+  finishOnline,
+  finishRemove,
+  undoOffline,
+  undoOnline,
+} from './transitions.ts'
+import { Zone } from './zone.ts'
+
+interface Face extends MemoryFace {
+  /** `memAddRemoveLock`, in its first word; `memHotplugLock`, from the next cache line on. */
+  readonly l: Words
+}
+
+/** What is left out. */
+interface Without {
+  readonly memAddRemoveLock?: boolean
+  readonly memHotplugLock?: boolean
+  readonly recovery?: boolean
+}
+
+/** An operator's hands. */
+class Operator {
+  readonly blocks: Blocks
+  readonly zone: Zone
+  private readonly frames: Declared
+  private readonly memAddRemoveLock: Mutex
+  private readonly memHotplugLock: PercpuRwsem
+  private readonly without: Without
+
+  constructor(face: Face, without: Without) {
+    const slot = ownSlot(face)
+    const control = controlOf(face, TINIEST)
+    this.without = without
+    this.frames = new Declared(face)
+    this.blocks = new Blocks(control)
+    this.zone = new Zone(slot, control, this.frames, 0)
+    this.memAddRemoveLock = new Mutex(slot, face.l, 0)
+    this.memHotplugLock = new PercpuRwsem(slot, face.l, CACHE_LINE_WORDS)
+  }
+
+  /** As `exclusively` of hotplug.ts. */
+  exclusively(body: () => void): void {
+    if (this.without.memAddRemoveLock) {
+      body()
+      return
+    }
+    const ownerDied = this.memAddRemoveLock.lock()
+    if (ownerDied) this.recover()
+    body()
+    this.memAddRemoveLock.unlock()
+  }
+
+  /** As `MemoryDuties.recover`. */
+  recoverIfFree(): void {
+    const held = this.memAddRemoveLock.tryLock()
+    if (held === null) return
+    if (held.ownerDied) this.recover()
+    held.release()
+  }
+
+  /** As `transition` of hotplug.ts. */
+  transition(body: () => void): void {
+    if (this.without.memHotplugLock) {
+      body()
+      return
+    }
+    this.memHotplugLock.downWrite()
+    body()
+    this.memHotplugLock.upWrite()
+  }
+
+  /** As the whole of an online, to a notifier's veto if so asked. */
+  online(block: number, isVetoed = false): void {
+    const { blocks, zone } = this
+    const state = blocks.state(block)
+    if (state !== BlockState.Offline) return
+    this.transition(() => beginOnline(blocks, block))
+    if (isVetoed) this.transition(() => undoOnline(blocks, block))
+    else this.transition(() => finishOnline(blocks, zone, block))
+  }
+
+  /** As the whole of an offline, of a block of which nobody has a page. */
+  offline(block: number, isVetoed = false): void {
+    const { blocks, zone } = this
+    const state = blocks.state(block)
+    if (state !== BlockState.Online) return
+    this.transition(() => beginOffline(blocks, zone, block))
+    if (isVetoed) this.transition(() => undoOffline(blocks, zone, block))
+    else this.transition(() => finishOffline(blocks, zone, block))
+  }
+
+  /** As the whole of a remove. */
+  remove(block: number): void {
+    const { blocks } = this
+    const state = blocks.state(block)
+    if (state !== BlockState.Offline) return
+    this.transition(() => beginRemove(blocks, block))
+    this.transition(() => finishRemove(blocks, block))
+  }
+
+  /** As the whole of an add. */
+  add(block: number): void {
+    const { blocks, frames } = this
+    const state = blocks.state(block)
+    if (state !== BlockState.Absent) return
+    this.transition(() => beginAdd(blocks, block))
+    initMemmap(blocks.control, frames, block)
+    this.transition(() => finishAdd(blocks, block))
+  }
+
+  private recover(): void {
+    if (this.without.recovery) return
+    this.memHotplugLock.downWrite()
+    recoverBlocks(this.blocks, [this.zone, this.zone], () => {})
+    this.memHotplugLock.upWrite()
+  }
+}
+
+type Work = (operator: Operator) => void
+
+/** One operator after another, each with a work of its own. */
+function operator(work: Work, without: Without) {
+  return (face: Face): void => {
+    const hands = new Operator(face, without)
+    hands.exclusively(() => work(hands))
+  }
+}
+
+/** Looks at the whole. */
+function onlooker(face: Face): void {
+  const mems = new PercpuRwsem(ownSlot(face), face.l, CACHE_LINE_WORDS)
+  const blocks = new Blocks(controlOf(face, TINIEST))
+  const writerDied = mems.downRead()
+  if (!writerDied) blocks.assertWhole()
+  mems.upRead()
+}
+
+/** Tells the locks of a death, and puts to rest what nobody else will. */
+function reaper(without: Without) {
+  return (face: Face): void => {
+    const dead = face.awaitDeath()
+    const slots = new Slots(face.s)
+    slots.register(new Mutex(slotOf(face.s, dead), face.l, 0))
+    slots.register(new PercpuRwsem(slotOf(face.s, dead), face.l, CACHE_LINE_WORDS))
+    slots.close(dead, 0)
+    new Operator(face, without).recoverIfFree()
+  }
+}
+
+interface Setting {
+  readonly deaths?: number
+  readonly without?: Without
+  /** What blocks are at first; Online and Offline if left out. */
+  readonly states?: readonly [number, number]
+  /** Whether an operator died with `memAddRemoveLock` held. */
+  readonly isLeft?: boolean
+  readonly isWatched?: boolean
+}
+
+/** As an operator left it that died: in the middle of an offline of block 0. */
+function leave({ control, zones }: Prepared): void {
+  control.blocks[BLOCK_STATE] = BlockState.GoingOffline
+  zones[0]!.isolate(0)
+}
+
+function operators(name: string, works: readonly Work[], setting: Setting = {}) {
+  const { deaths = 0, without = {}, isLeft = false, isWatched = true } = setting
+  const { states = [BlockState.Online, BlockState.Offline] } = setting
+  const threads = works.map((work, i) => ({
+    name: `operator ${i + 1}`,
+    body: operator(work, without),
+  }))
+  const watching = { name: 'onlooker', body: onlooker }
+  const reaping = { name: 'service', daemon: true, body: reaper(without) }
+  const nrSlots = works.length + (isWatched ? 1 : 0) + (deaths > 0 ? 1 : 0)
+  return model({
+    name: `blocks: ${name}`,
+    shared: (t: Declare) => ({
+      ...memoryViews(t, () => {
+        const prepared = prepare(TINIEST, nrSlots, 'portable')
+        for (const [block, state] of states.entries()) present(prepared, block, state)
+        if (isLeft) leave(prepared)
+        return prepared
+      }),
+      l: t.int32(
+        { MEM_ADD_REMOVE: 0, GATE: CACHE_LINE_WORDS },
+        {
+          length: CACHE_LINE_WORDS + PercpuRwsem.words(nrSlots),
+          init: words => openEarly(words, nrSlots, isLeft),
+        },
+      ),
+    }),
+    threads: [...threads, ...(isWatched ? [watching] : []), ...(deaths > 0 ? [reaping] : [])],
+    deaths,
+    atEnd: s => isExact(s, TINIEST) && areAtRest(s),
+  })
+}
+
+/** Every thread has made its locks once before. */
+function openEarly(l: Words, nrSlots: number, isLeft: boolean): void {
+  const s = new Int32Array(new SharedArrayBuffer(4 * Slots.words(nrSlots)))
+  for (let id = 0; id < nrSlots; id++) {
+    new Slots(s).attach({ tid: id + 1, start: 1, exists: () => true })
+    new PercpuRwsem(slotOf(s, id), l, CACHE_LINE_WORDS)
+  }
+  if (isLeft) l[0] = tokenOf(0, 5) << 2
+}
+
+function areAtRest({ b }: MemoryWords): boolean {
+  for (let block = 0; block < TINIEST.nrBlocks; block++) {
+    const state = b[block * BLOCK_RECORD_WORDS + BLOCK_STATE]
+    const isAtRest =
+      state === BlockState.Absent || state === BlockState.Offline || state === BlockState.Online
+    if (!isAtRest) return false
+  }
+  return true
+}
+
+const offline: Work = operator => operator.offline(0)
+const vetoedOffline: Work = operator => operator.offline(0, true)
+const remove: Work = operator => operator.remove(1)
+const online: Work = operator => operator.online(1)
+const vetoedOnline: Work = operator => operator.online(1, true)
+const onlineFirst: Work = operator => operator.online(0)
+const add: Work = operator => operator.add(2)
+const nothing: Work = () => {}
+const DEATH = { deaths: 1, isWatched: false } as const
+
+/** What `npm run check` runs. */
+export const models = [
+  operators('one goes offline, another online', [offline, online]),
+  operators('one block goes offline and online', [offline, onlineFirst]),
+  operators('one is removed or goes online', [remove, online]),
+  operators('one goes offline, another is added', [offline, add]),
+  operators('vetoes', [vetoedOffline, vetoedOnline]),
+  operators('offline, a death', [offline, nothing], DEATH),
+  operators('vetoed offline, a death', [vetoedOffline, nothing], DEATH),
+  operators('online, a death', [online, nothing], DEATH),
+  operators('remove, a death', [remove, nothing], DEATH),
+  operators('add, a death', [add, nothing], DEATH),
+  operators('an operator dies, or who recovers', [nothing, nothing], { ...DEATH, isLeft: true }),
+  operators('offline, a death, somebody looks', [offline], { deaths: 1 }),
+  mustFail(
+    operators('without memAddRemoveLock', [remove, online], {
+      without: { memAddRemoveLock: true },
+    }),
+    { kind: 'exception' },
+  ),
+  mustFail(operators('without memHotplugLock', [offline], { without: { memHotplugLock: true } }), {
+    kind: 'exception',
+  }),
+  mustFail(
+    operators('without recovery', [offline, nothing], { ...DEATH, without: { recovery: true } }),
+    { kind: 'atEnd' },
+  ),
+]
