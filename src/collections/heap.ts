@@ -22,16 +22,7 @@
  *
  * Checked by map-core.check.ts.
  */
-import {
-  add,
-  copyIn,
-  fillPlain,
-  load,
-  loadPlain,
-  storePlain,
-  sub,
-  type Words,
-} from '#atomics'
+import { add, copyIn, fillPlain, load, loadPlain, storePlain, sub, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import type { Guard } from '../locking/guard.ts'
 import {

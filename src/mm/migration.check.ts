@@ -3,54 +3,38 @@
  * reader sees time go back, no write is lost, nobody sleeps for ever. A reader, a writer or the
  * service thread dies anywhere; the service thread's successor recovers.
  */
-import { barrierAll, load, loadPlain, notify, store, storePlain, type Words, wait } from '#atomics'
+import { barrierAll, load, loadPlain, store, storePlain, type Words, wait } from '#atomics'
 import {
   controlOf,
   Declared,
   type MemoryFace,
   memoryViews,
   ownSlot,
-  type Prepared,
-  prepare,
-  type Readable,
   TINY,
 } from '../../test/litmus/memory.ts'
+import {
+  FIRST,
+  hasPages,
+  isEmpty,
+  ModelFrames,
+  POISON,
+  Rings,
+  ring,
+  SECOND,
+  Walk,
+  WRITTEN,
+  withPages,
+} from '../../test/litmus/migration.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Guard, type GuardForm } from '../locking/guard.ts'
-import { CACHE_LINE_WORDS, type Slot, Slots } from '../locking/slots.ts'
-import {
-  BLOCK_RECORD_WORDS,
-  BLOCK_STATE,
-  BlockState,
-  type Frames,
-  PageState,
-  PTE,
-  VIRTUAL_HIGH,
-  VIRTUAL_RECORD_WORDS,
-  VIRTUAL_STATE,
-  VirtualState,
-  WRITE_PROTECTED,
-} from './geometry.ts'
-import {
-  initMemmap,
-  loadPageWord,
-  pageWord,
-  payloadOfWord,
-  recordOfPage,
-  stateOfWord,
-  storePageWord,
-} from './memmap.ts'
-import { Migration, pteAt, pteOf, waitUnprotected } from './migration.ts'
-import { type FrameSource, VirtualPages } from './virtual-pages.ts'
+import { Slots } from '../locking/slots.ts'
+import { VirtualKind, WRITE_PROTECTED } from './geometry.ts'
+import { Migration, pteAt, waitUnprotected } from './migration.ts'
+import { VirtualPages } from './virtual-pages.ts'
 
-const POISON = -1
-/** Virtual page `vpn` is in block `vpn - 1` at first; the last block has room for both. */
-const FIRST = 1
-const SECOND = 2
 const SERVICE = 0
-const LAST_BLOCK = (TINY.nrBlocks - 1) * TINY.pagesPerBlock
 const TRIES = 2
 /** How often a writer sleeps before it gives up, where sleeps may time out again and again. */
 const SLEEPS_MAX = 2
@@ -64,71 +48,8 @@ interface Parts {
 const SHIPPED: Parts = { Migrator: Migration, ServiceGuard: Guard }
 
 interface Face extends MemoryFace {
-  /** What was written last to each page, as its writer knows. */
+  /** What was written last, as its writer knows. */
   readonly w: Words
-}
-
-/**
- * Who leaves wakes who waits for that: it stands for the waiter's look every POLL_MS, as sleeps
- * that time out would hide that a writer is not woken.
- */
-class Rings extends Guard {
-  override leave(): void {
-    super.leave()
-    ring(this.words, this.slot.index)
-  }
-}
-
-function ring(g: Words, slot: number): void {
-  notify(g, (1 + slot) * CACHE_LINE_WORDS)
-}
-
-/** Page frames by their words alone: free is Tail. New ones come from the last block. */
-class ModelFrames implements FrameSource {
-  private readonly slot: Slot
-  private readonly frames: Frames
-
-  constructor(slot: Slot, frames: Frames) {
-    this.slot = slot
-    this.frames = frames
-  }
-
-  take(): number {
-    for (let pfn = LAST_BLOCK + TINY.memmapPages; pfn < TINY.nrFrames; pfn++) {
-      const word = loadPageWord(TINY, this.frames, pfn)
-      if (word !== 0) continue
-      const mine = pageWord(PageState.Allocated, this.slot.token)
-      storePageWord(TINY, this.frames, pfn, mine)
-      return pfn
-    }
-    return -1
-  }
-
-  allocPage(): number {
-    return this.take()
-  }
-
-  /** Whoever frees a frame spoils it first. */
-  freePage(pfn: number): void {
-    const words = this.frames.block(pfn >>> TINY.pagesPerBlockShift)
-    store(words, dataAt(pfn), POISON)
-    storePageWord(TINY, this.frames, pfn, 0)
-  }
-
-  /** What was Allocated by the dead is free. */
-  recoverDead(): void {
-    for (let pfn = LAST_BLOCK + TINY.memmapPages; pfn < TINY.nrFrames; pfn++) {
-      const word = loadPageWord(TINY, this.frames, pfn)
-      if (stateOfWord(word) !== PageState.Allocated) continue
-      const isAlive = this.slot.slots.isAlive(payloadOfWord(word))
-      if (!isAlive) this.freePage(pfn)
-    }
-  }
-}
-
-/** Where a frame's first word is in its block. */
-function dataAt(pfn: number): number {
-  return (pfn & (TINY.pagesPerBlock - 1)) << TINY.pageWordsShift
 }
 
 /** A thread's hand on all that moves pages. */
@@ -196,29 +117,6 @@ function successor(parts: Parts) {
   }
 }
 
-/** Looks a page up: the frame's place, by `words` and `at`. Inside the guard. */
-class Walk {
-  words: Words
-  at = 0
-  isProtected = false
-  private readonly face: Face
-  private readonly frames: Declared
-
-  constructor(face: Face) {
-    this.face = face
-    this.words = face.v
-    this.frames = new Declared(face)
-  }
-
-  to(vpn: number): void {
-    const pte = loadPlain(this.face.v, pteAt(vpn))
-    const pfn = (pte >>> 1) - 1
-    this.isProtected = (pte & WRITE_PROTECTED) !== 0
-    this.words = this.frames.block(pfn >>> TINY.pagesPerBlockShift)
-    this.at = dataAt(pfn)
-  }
-}
-
 /** Reads a page so many times. */
 function reader(vpn: number, rounds: number) {
   return (face: Face): void => {
@@ -237,8 +135,11 @@ function reader(vpn: number, rounds: number) {
   }
 }
 
+/** A virtual page, a word of it, what it is to be. */
+type Writing = readonly [number, number, number]
+
 /** U1 to U3. @returns What was there before; -1: it gave up. */
-function write(face: Face, guard: Guard, [vpn, value]: readonly [number, number]): number {
+function write(face: Face, guard: Guard, [vpn, word, value]: Writing): number {
   const walk = new Walk(face)
   for (let i = 0; ; i++) {
     if (i > SLEEPS_MAX) return -1
@@ -248,23 +149,33 @@ function write(face: Face, guard: Guard, [vpn, value]: readonly [number, number]
     guard.leave()
     waitUnprotected(controlOf(face, TINY), vpn)
   }
-  const before = loadPlain(walk.words, walk.at)
-  storePlain(walk.words, walk.at, value)
+  const before = loadPlain(walk.words, walk.at + word)
+  storePlain(walk.words, walk.at + word, value)
   guard.leave()
   return before
 }
 
-/** Counts up the first word of a page. */
-function writer(vpn: number, rounds: number) {
+/** Counts up a word of a page. */
+function writer(vpn: number, rounds: number, word = 0) {
   return (face: Face): void => {
     const guard = new Rings(ownSlot(face), face.g, 0)
     for (let i = 1; i <= rounds; i++) {
-      const before = write(face, guard, [vpn, i])
+      const before = write(face, guard, [vpn, word, i])
       if (before === -1) return
       assert(before === i - 1, 'a write was lost')
-      store(face.w, vpn, i)
+      store(face.w, WRITTEN + word, i)
     }
   }
+}
+
+/** Opens two pages in block 0, where there is a frame for one, and so gives that back. */
+function opener(face: Face): void {
+  const slot = ownSlot(face)
+  const frames = new Declared(face)
+  const source = new ModelFrames(slot, frames, TINY.pagesPerBlock - 1, TINY.pagesPerBlock)
+  const pages = new VirtualPages(slot, controlOf(face, TINY), frames, source)
+  const opened = pages.openRun(1, VirtualKind.Table, 2)
+  assert(opened === -1, 'there was room')
 }
 
 /** Writes whatever the page table says. */
@@ -275,7 +186,7 @@ function writerThatDoesNotLook(face: Face): void {
   walk.to(FIRST)
   storePlain(walk.words, walk.at, 1)
   guard.leave()
-  store(face.w, FIRST, 1)
+  store(face.w, WRITTEN, 1)
 }
 
 /** Sleeps on what EVENT is once the page is known to be protected. */
@@ -292,7 +203,7 @@ function writerThatLooksTooLate(face: Face): void {
   }
   storePlain(walk.words, walk.at, 1)
   guard.leave()
-  store(face.w, FIRST, 1)
+  store(face.w, WRITTEN, 1)
 }
 
 /** Protects nothing. */
@@ -369,27 +280,10 @@ interface Setting {
   readonly isLeft?: boolean
 }
 
-/** Pages `FIRST`, and `SECOND` if there is one, each in a block of its own. */
-function withPages(nrSlots: number, form: GuardForm, nrPages: number): Prepared {
-  const prepared = prepare(TINY, nrSlots, form)
-  const { control, frames } = prepared
-  for (let block = 0; block < TINY.nrBlocks; block++) {
-    initMemmap(control, frames, block)
-    control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = BlockState.Online
-  }
-  for (let vpn = 1; vpn <= nrPages; vpn++) {
-    const pfn = (vpn - 1) * TINY.pagesPerBlock + TINY.memmapPages
-    storePageWord(TINY, frames, pfn, pageWord(PageState.Mapped, vpn))
-    control.pageTable[vpn * VIRTUAL_RECORD_WORDS + PTE] = pteOf(pfn)
-    control.pageTable[vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = VirtualState.Sealed
-  }
-  control.events[VIRTUAL_HIGH] = nrPages + 1
-  return prepared
-}
-
 function moving(name: string, threads: readonly Thread[], setting: Setting = {}) {
   const { form = 'asymmetric', nrBlocks = 1, deaths = 0, parts = SHIPPED } = setting
   const { timeouts = false, isLeft = false } = setting
+  const canStay = timeouts || deaths > 0
   const all = [...threads]
   const body = successor(parts)
   if (deaths > 0) all.push({ name: 'successor', daemon: true, body })
@@ -402,43 +296,13 @@ function moving(name: string, threads: readonly Thread[], setting: Setting = {})
         if (isLeft) prepared.control.pageTable[pteAt(FIRST)]! |= WRITE_PROTECTED
         return prepared
       }),
-      w: t.int32({ WRITTEN: [FIRST, SECOND + 1] }),
+      w: t.int32({ WRITTEN: [WRITTEN, WRITTEN + 2] }),
     }),
     threads: all,
     deaths,
     timeouts,
-    atEnd: s => hasPages(s, nrBlocks),
+    atEnd: s => hasPages(s, nrBlocks) && (canStay || isEmpty(s, nrBlocks)),
   })
-}
-
-interface Ended {
-  readonly m0: Readable
-  readonly m1: Readable
-  readonly m2: Readable
-  readonly v: Readable
-  readonly w: Readable
-}
-
-/** Whether each page is mapped once, can be written, and says what was written last. */
-function hasPages(s: Ended, nrPages: number): boolean {
-  const memmaps = [s.m0, s.m1, s.m2]
-  let nrMapped = 0
-  for (const memmap of memmaps) {
-    for (let page = TINY.memmapPages; page < TINY.pagesPerBlock; page++) {
-      const word = memmap[recordOfPage(page)]!
-      if (stateOfWord(word) === PageState.Mapped) nrMapped++
-      else if (word !== 0) return false
-    }
-  }
-  for (let vpn = 1; vpn <= nrPages; vpn++) {
-    const pte = s.v[pteAt(vpn)]!
-    const pfn = (pte >>> 1) - 1
-    const memmap = memmaps[pfn >>> TINY.pagesPerBlockShift]!
-    const word = memmap[recordOfPage(pfn & (TINY.pagesPerBlock - 1))]
-    if ((pte & WRITE_PROTECTED) !== 0 || word !== pageWord(PageState.Mapped, vpn)) return false
-    if (memmap[dataAt(pfn)]! < s.w[vpn]!) return false
-  }
-  return nrMapped === nrPages
 }
 
 const SERVICE_ONE = { name: 'service', body: service(1, SHIPPED) }
@@ -449,6 +313,8 @@ const READ_ONCE = { name: 'reader', body: reader(FIRST, 1) }
 const READ_SECOND = { name: 'reader of another', body: reader(SECOND, 1) }
 const WRITE_TWICE = { name: 'writer', body: writer(FIRST, 2) }
 const WRITE_ONCE = { name: 'writer', body: writer(FIRST, 1) }
+const WRITE_NEXT = { name: 'writer of another word', body: writer(FIRST, 1, 1) }
+const OPENER = { name: 'opener', body: opener }
 const TWO = { nrBlocks: 2 } as const
 const PORTABLE = { form: 'portable' } as const
 const DEATH = { deaths: 1, timeouts: true } as const
@@ -457,6 +323,8 @@ const good = [
   moving('a reader and a writer', [SERVICE_ONE, READ_TWICE, WRITE_ONCE]),
   moving('a reader and a writer', [SERVICE_ONE, READ_TWICE, WRITE_ONCE], PORTABLE),
   moving('a writer writes twice', [SERVICE_ONE, WRITE_TWICE]),
+  moving('two writers', [SERVICE_ONE, WRITE_ONCE, WRITE_NEXT]),
+  moving('a page that is about to be opened', [SERVICE_ONE, OPENER]),
   moving('two batches, a reader of each', [SERVICE_TWO, READ_ONCE, READ_SECOND], TWO),
   moving('two batches, a writer', [SERVICE_TWO, WRITE_TWICE], TWO),
   moving('a reader stays, a batch is given up', [SERVICE_ONE, READ_TWICE], { timeouts: true }),

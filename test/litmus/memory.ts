@@ -30,6 +30,9 @@ import { PageAllocator } from '../../src/mm/page-allocator.ts'
 import { Zone } from '../../src/mm/zone.ts'
 import { aliveThreads, slotOf } from './threads.ts'
 
+/** Blocks that a model can have. */
+const NR_MEMMAPS = 3
+
 /** Words by index. */
 export interface Readable {
   readonly [index: number]: number
@@ -56,12 +59,15 @@ export interface MemoryFace {
 }
 
 /** Three blocks of two pages of four words, beside those that hold records. */
-export const TINY: Geometry = tiny(32, 30, 4)
-/** Three blocks of one page, beside the one that holds records. */
-export const TINIEST: Geometry = tiny(2, 1, 64)
+export const TINY: Geometry = tiny(3, 32, [30, 4])
+/** Two blocks of one page, beside the one that holds records. */
+export const TINIEST: Geometry = tiny(2, 2, [1, 64])
 
-function tiny(pagesPerBlock: number, memmapPages: number, pageWords: number): Geometry {
-  const nrBlocks = 3
+function tiny(
+  nrBlocks: number,
+  pagesPerBlock: number,
+  [memmapPages, pageWords]: readonly [number, number],
+): Geometry {
   const blockWords = pageWords * pagesPerBlock
   return {
     pageSize: pageWords * 4,
@@ -94,7 +100,7 @@ export interface Prepared {
 export function prepare(geometry: Geometry, nrSlots: number, form: GuardForm): Prepared {
   const words = (nrWords: number): Words => new Int32Array(new SharedArrayBuffer(nrWords * 4))
   const control = makeMemoryControl(geometry, nrSlots)
-  const memmaps = Array.from({ length: geometry.nrBlocks }, () => words(geometry.blockWords))
+  const memmaps = Array.from({ length: NR_MEMMAPS }, () => words(geometry.blockWords))
   const frames: Frames = { block: block => memmaps[block]! }
   const slots = words(Slots.words(nrSlots))
   const guard = words(Guard.words(nrSlots))
@@ -218,7 +224,7 @@ export function isExact({ z, b, e, ...memmaps }: MemoryWords, geometry: Geometry
   const { m0, m1, m2 } = memmaps
   let inZone = 0
   let online = 0
-  for (const [block, memmap] of [m0, m1, m2].entries()) {
+  for (const [block, memmap] of [m0, m1, m2].slice(0, geometry.nrBlocks).entries()) {
     const field = (index: number): number => b[block * BLOCK_RECORD_WORDS + index]!
     const state = field(BLOCK_STATE)
     const hasPages = state === BlockState.Online || state === BlockState.GoingOffline
