@@ -102,8 +102,7 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
     const arch = archFrom(options.arch)
     const control = makeControl(threads + 1, wantsLockdep(options.lockdep))
     const attachment = attach(control, arch)
-    const { onNews, ...rest } = more(threads + 1, control.stop)
-    const service = await startService({ control, arch, form: null, ...rest }, attachment, onNews)
+    const service = await startService({ control, arch, form: null }, attachment, more)
     const { form, reason } = service.report
     const { kernelThreadIds } = attachment
     const capabilities = { asymmetricFence: form === 'asymmetric', kernelThreadIds, reason }
@@ -211,12 +210,13 @@ function attach(control: Control, arch: Arch): Attachment {
 }
 
 async function startService(
-  data: ServiceData,
-  { oracle, watch }: Attachment,
-  onNews?: (news: unknown) => void,
+  data: Pick<ServiceData, 'control' | 'arch' | 'form'>,
+  { slot, oracle, watch }: Attachment,
+  more: (nrSlots: number, stop: Words) => MoreService,
 ): Promise<Service> {
   try {
-    return await Service.start(data, oracle, onNews)
+    const { onNews, ...rest } = more(slot.slots.nrSlots, data.control.stop)
+    return await Service.start({ ...data, ...rest }, oracle, onNews)
   } catch (error) {
     watch[Symbol.dispose]()
     throw error
