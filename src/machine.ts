@@ -159,10 +159,10 @@ export class Machine implements AsyncDisposable {
    * Of zone Normal: memory that is online as `online_movable` has no room for it.
    *
    * @throws {HotplugError} `EINVAL`: a size or owner that cannot be. `ENOMEM`: no room side by
-   * side.
-   *   `ENOSPC`: too many are held.
+   *   side. `ENOSPC`: too many are held. `ENODEV`: the machine is shut down.
    */
   buffer(size: Size, { owner }: { readonly owner: string }): RawMemory {
+    this.hotplug.requests.assertServed('take raw memory')
     const bytes = bytesOf(size, 'take raw memory', 'its size')
     return takeRaw(this.parts(), bytes, owner)
   }

@@ -19,6 +19,7 @@ import {
   BLOCK_STATE,
   BLOCK_ZONE,
   BlockState,
+  CHANGED_BY,
   type Geometry,
   type MemoryControl,
   ONLINE_PAGES,
@@ -139,6 +140,24 @@ export class Blocks {
       if (isOnline) pages += nrManagedPages(this.geometry)
     }
     store(this.control.events, ONLINE_PAGES, pages)
+  }
+
+  /** States are about to change, by who has this token. Call with the lock as `setState`. */
+  beginChange(token: number): void {
+    store(this.control.events, CHANGED_BY, token)
+  }
+
+  /** States and counters belong together again. */
+  endChange(): void {
+    store(this.control.events, CHANGED_BY, 0)
+  }
+
+  /**
+   * The token of who changes states, or died while it did, so that states and counters need not
+   * belong together until what it left is undone. 0: nobody. Call with `memHotplugLock` held.
+   */
+  changedBy(): number {
+    return load(this.control.events, CHANGED_BY)
   }
 
   /**

@@ -223,6 +223,8 @@ export const PERCPU_DISABLED = 2 * CACHE_LINE_WORDS
 export const ONLINE_PAGES = 4 * CACHE_LINE_WORDS
 /** What was asked for last, by boot or resize, in blocks. */
 export const REQUESTED_BLOCKS = ONLINE_PAGES + 1
+/** 0, or the token of who is changing the blocks' states. Changes under `memHotplugLock`. */
+export const CHANGED_BY = ONLINE_PAGES + 2
 /** The service thread's mailbox (requests.ts). */
 export const MAILBOX = 5 * CACHE_LINE_WORDS
 /** Requests for room (service thread: unmap, compact), counted as barriers are. */

@@ -18,6 +18,7 @@
 import { isBroken } from '#protections'
 import type { AddressSpace } from '../arch/address-space.ts'
 import { HotplugError } from '../lib/errors.ts'
+import type { Held } from '../locking/acquire.ts'
 import type { HotplugLocks } from '../locking/hotplug-locks.ts'
 import type { Blocks } from './blocks.ts'
 import { type Geometry, ZoneKind } from './geometry.ts'
@@ -51,6 +52,7 @@ export function blockName(block: number): string {
  * Runs a whole operation with `memAddRemoveLock` held.
  *
  * @throws {HotplugError} `EDEADLK`: it is called from a memory notifier. `ETIMEDOUT`: as `limit`.
+ *   `ENODEV`: the machine is shut down, or this thread detached, before its end.
  */
 export async function exclusively<T>(
   hotplug: Hotplug,
@@ -61,23 +63,52 @@ export async function exclusively<T>(
     const reason = 'this is called from a memory notifier, which the running operation waits for'
     throw new HotplugError('EDEADLK', limit.operation, reason)
   }
-  if (isBroken('memAddRemoveLock')) return await body()
-  const held = await hotplug.locks.memAddRemoveLock.lockAsync(limit.acquire())
   try {
-    if (held.ownerDied) await recover(hotplug)
-    return await body()
-  } finally {
-    held.release()
+    if (isBroken('memAddRemoveLock')) return await body()
+    const held = await lock(hotplug, limit)
+    try {
+      if (held.ownerDied) await recover(hotplug)
+      return await body()
+    } finally {
+      if (hasSlot(hotplug)) held.release()
+    }
+  } catch (error) {
+    if (!isGone(hotplug)) throw error
+    hotplug.requests.assertServed(limit.operation)
+    const reason = 'this thread has detached from the machine'
+    throw new HotplugError('ENODEV', limit.operation, reason, { cause: error })
   }
+}
+
+async function lock({ locks }: Hotplug, limit: Limit): Promise<Held> {
+  try {
+    return await locks.memAddRemoveLock.lockAsync(limit.acquire())
+  } catch (error) {
+    if (!(error instanceof HotplugError) || error.code !== 'ETIMEDOUT') throw error
+    throw limit.timeout('another operation had not come to its end', { cause: error })
+  }
+}
+
+/** Whether nothing can be done any more: the machine is shut down, or this thread detached. */
+export function isGone(hotplug: Hotplug): boolean {
+  return !hasSlot(hotplug) || !hotplug.requests.isServed()
+}
+
+/** Whether the thread is attached still; else what it held is released, and others go on. */
+function hasSlot({ locks }: Hotplug): boolean {
+  return locks.slot.token !== 0
 }
 
 /** Runs a short change of what is online, with `memHotplugLock` held for writing. */
 export async function transition(hotplug: Hotplug, body: () => void): Promise<void> {
   const held = isBroken('memHotplugLock') ? null : await hotplug.locks.memHotplugBeginAsync()
   try {
+    hotplug.locks.slot.assertAttached('change what is online')
+    hotplug.blocks.beginChange(hotplug.locks.slot.token)
     body()
+    hotplug.blocks.endChange()
   } finally {
-    held?.release()
+    if (hasSlot(hotplug)) held?.release()
   }
 }
 
@@ -86,7 +117,9 @@ async function recover(hotplug: Hotplug): Promise<void> {
   const held = await hotplug.locks.memHotplugBeginAsync()
   let answer: readonly number[]
   try {
+    hotplug.blocks.beginChange(hotplug.locks.slot.token)
     answer = await hotplug.requests.askAsync({ kind: RequestKind.Recover, args: [] })
+    hotplug.blocks.endChange()
   } finally {
     held.release()
   }
@@ -110,7 +143,7 @@ export async function going(
 ): Promise<void> {
   const { notified, veto } = await notifiers.call(action, block, kind)
   seen.push(...notified)
-  if (veto !== null) throw vetoError(operation, veto)
+  if (veto !== null) throw vetoError(operation, blockName(block), veto)
 }
 
 /** @throws {HotplugError} `EINVAL`: not a block of this machine. `ENODEV`: it is not there. */

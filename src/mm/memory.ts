@@ -96,7 +96,8 @@ export class Memory {
 
   /**
    * The blocks that are there, all as they are at one moment: with `memHotplugLock` held for
-   * reading, for as long as the walk takes. Blocks the thread while memory comes or goes.
+   * reading, for as long as the walk takes. Blocks the thread while memory comes or goes. What an
+   * operator left that died is as it left it, until that is undone.
    *
    * @throws {HotplugError} `EDEADLK`: this thread waits for that lock, or has it.
    */
@@ -104,7 +105,9 @@ export class Memory {
     const { locks, blocks } = this.hotplug
     locks.getOnlineMems()
     try {
-      blocks.assertWhole()
+      const changedBy = blocks.changedBy()
+      const isLeft = changedBy !== 0 && !locks.slot.slots.isAlive(changedBy)
+      if (!isLeft) blocks.assertWhole()
       return this.blocks()
     } finally {
       locks.putOnlineMems()

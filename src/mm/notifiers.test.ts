@@ -94,7 +94,7 @@ test('a veto ends the call, and is cancelled for those alone that were asked', a
 
   deepEqual(veto, { code: 'EAGAIN', slot: 2, message: 'ask the cache: it is being written' })
   equal(
-    vetoError('offline memory9', veto!).message,
+    vetoError('offline memory9', 'memory9', veto!).message,
     'offline memory9: the notifier of slot 2 refused: ask the cache: it is being written (EAGAIN)',
   )
   const told = ['GOING_OFFLINE 16383 Normal', 'CANCEL_OFFLINE 16383 Normal']

@@ -94,9 +94,19 @@ export function insideNotifier(): boolean {
   return storage.getStore()?.isOver === false
 }
 
-/** A veto as the error of the operation that it stopped. */
-export function vetoError(operation: string, { code, message, slot }: Veto): HotplugError {
-  return new HotplugError(code, operation, `the notifier of slot ${slot} refused: ${message}`)
+/**
+ * A veto as the error of the operation that it stopped.
+ *
+ * @param device What was to come or go.
+ */
+export function vetoError(
+  operation: string,
+  device: string,
+  { code, message, slot }: Veto,
+): HotplugError {
+  const owner = `slot ${slot}`
+  const reason = `the notifier of ${owner} refused: ${message}`
+  return new HotplugError(code, operation, reason, { blockedBy: [{ device, owner, reason }] })
 }
 
 /** The notifiers of one machine, as one thread uses them. */

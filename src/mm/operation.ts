@@ -2,7 +2,7 @@
  * How long an operation on memory may go on, and what it says meanwhile.
  */
 import { now } from '../arch/clock.ts'
-import { type Blocker, HotplugError } from '../lib/errors.ts'
+import { type Blocker, HotplugError, type HotplugErrorOptions } from '../lib/errors.ts'
 import type { AcquireOptions } from '../locking/acquire.ts'
 
 /** How far an operation is. */
@@ -57,9 +57,13 @@ export class Limit {
     signal?.throwIfAborted()
     if (deadlineMs === undefined || this.elapsedMs < deadlineMs) return
     const blockedBy = blockers()
-    const reason = blockedBy[0]?.reason ?? 'it had not come to its end'
-    const message = `${reason} after ${deadlineMs} ms`
-    throw new HotplugError('ETIMEDOUT', this.operation, message, { blockedBy })
+    throw this.timeout(blockedBy[0]?.reason ?? 'it had not come to its end', { blockedBy })
+  }
+
+  /** What to throw when the deadline has passed. */
+  timeout(reason: string, options: HotplugErrorOptions): HotplugError {
+    const message = `${reason} after ${this.options.deadlineMs} ms`
+    return new HotplugError('ETIMEDOUT', this.operation, message, options)
   }
 
   /** For locks that the operation waits for. */

@@ -59,6 +59,8 @@ export const DISCARD_UNIT = 4096
 export interface Bell {
   /** Wakes the service thread, or keeps it from its next sleep. */
   ring(): void
+  /** Throws once this thread is to ask nothing any more. */
+  assertOpen?(): void
 }
 
 /** What is asked for. */
@@ -155,10 +157,15 @@ export class Requests {
     notify(this.words, this.index + DONE) // S4
   }
 
+  /** Whether the service thread serves still. */
+  isServed(): boolean {
+    return load(this.stop, 0) === 0
+  }
+
   /** Throws once nobody serves any more. */
-  assertServed(): void {
-    if (load(this.stop, 0) === 0) return
-    throw new HotplugError('ENODEV', 'ask the service thread', 'the machine is shut down')
+  assertServed(operation = 'ask the service thread'): void {
+    if (this.isServed()) return
+    throw new HotplugError('ENODEV', operation, 'the machine is shut down')
   }
 
   /** C1, C5. Part of `ask`, as the next two. */
@@ -168,6 +175,7 @@ export class Requests {
 
   /** C2 to C4. */
   post({ kind, args }: Request): void {
+    this.bell.assertOpen?.()
     store(this.words, this.index + KIND, kind) // C2
     for (let i = 0; i < args.length; i++) store(this.words, this.index + ARGUMENTS + i, args[i]!)
     add(this.words, this.index + POSTED, 1) // C3

@@ -60,6 +60,10 @@ export function openHotplug(
 ): Hotplug {
   const { control } = memory
   const { slot } = locks
+  const bell = {
+    ring: () => slot.slots.ring(),
+    assertOpen: () => slot.assertAttached('ask the service thread'),
+  }
   return {
     geometry: control.geometry,
     locks,
@@ -68,7 +72,7 @@ export function openHotplug(
     space: new AddressSpace(memory.space, control.geometry.blockSize),
     pins: new Pins(slot, memory.pins),
     notifiers: new Notifiers(slot, memory.notifiers),
-    requests: new Requests(control.events, MAILBOX, slot.slots, memory.stop),
+    requests: new Requests(control.events, MAILBOX, bell, memory.stop),
   }
 }
 

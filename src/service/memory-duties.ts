@@ -169,7 +169,7 @@ export class MemoryDuties implements Duties {
       case RequestKind.Discard:
         return [this.discard(first) / DISCARD_UNIT]
       case RequestKind.Compact:
-        return [this.compactSome(first) ? 1 : 0]
+        return [this.compactSome(first, second === 1) ? 1 : 0]
       case RequestKind.Recover:
         return recoverBlocks(this.blocks, this.allocator.zones, block => this.discard(block))
       default:
@@ -186,10 +186,7 @@ export class MemoryDuties implements Duties {
   }
 
   private migrate(block: number, isFirst: boolean): readonly number[] {
-    if (isFirst) {
-      this.allocator.drainAll()
-      this.allocator.enableLists()
-    }
+    if (isFirst) this.drain()
     this.collect()
     const endsAt = now() + SLICE_MS
     let moved = 0
@@ -207,13 +204,20 @@ export class MemoryDuties implements Duties {
     return sliceWords(moved, last, this.migration.leftover(block), longestMs)
   }
 
+  /** Free pages on threads' lists go back to their zones. */
+  private drain(): void {
+    this.allocator.drainAll()
+    this.allocator.enableLists()
+  }
+
   private discard(block: number): number {
     this.tools.locks.guard.synchronize()
     return this.real.discard(block * this.geometry.blockSize, this.geometry.blockSize)
   }
 
   /** @returns Whether more is to be gained. */
-  private compactSome(wanted: number): boolean {
+  private compactSome(wanted: number, isFirst: boolean): boolean {
+    if (isFirst) this.drain()
     const endsAt = now() + SLICE_MS
     let nrRetired = 1
     while (nrRetired > 0 && now() < endsAt) {
@@ -259,7 +263,9 @@ export class MemoryDuties implements Duties {
     }
     const mems = this.tools.locks.tryMemHotplugBegin()
     if (mems === null) return
+    this.blocks.beginChange(this.tools.slot.token)
     const words = recoverBlocks(this.blocks, this.allocator.zones, block => this.discard(block))
+    this.blocks.endChange()
     mems.release()
     this.held.release()
     this.held = null
