@@ -14,7 +14,7 @@ import { type Blocker, HotplugError } from '../lib/errors.ts'
 import { sizeText } from '../lib/units.ts'
 import { addMemory, removeBlock } from './add-remove.ts'
 import { BlockState, REQUESTED_BLOCKS, ZoneKind } from './geometry.ts'
-import { blockName, exclusively, type Hotplug } from './hotplug.ts'
+import { blockName, exclusively, type Hotplug, isGone } from './hotplug.ts'
 import { nrManagedPages } from './memmap.ts'
 import { offlineBlock } from './offline.ts'
 import { type OnlineType, onlineBlock } from './online.ts'
@@ -40,10 +40,11 @@ const TAKEN: readonly string[] = ['EINVAL', 'ENODEV', 'EBUSY']
 
 /**
  * Adds or removes whole blocks until `bytes` are online, rounded up to whole blocks, at least one.
+ * A deadline that has passed is one of the things that stand in the way.
  *
  * @param type How blocks that are added go online.
- * @throws {HotplugError} `EINVAL`: more than `maxMemory`, or a bad deadline. `EDEADLK`: as all
- *   operations. The signal's reason if aborted; blocks that have come or gone stay so.
+ * @throws {HotplugError} `EINVAL`: more than `maxMemory`, or a bad deadline. `EDEADLK`, `ENODEV`:
+ *   as all operations. The signal's reason if aborted; blocks that have come or gone stay so.
  */
 export async function resizeMemory(
   hotplug: Hotplug,
@@ -58,13 +59,9 @@ export async function resizeMemory(
     const reason = `maxMemory is ${sizeText(geometry.maxMemory)}`
     throw new HotplugError('EINVAL', limit.operation, reason)
   }
-  await exclusively(hotplug, limit, async () => {
-    store(hotplug.blocks.control.events, REQUESTED_BLOCKS, target)
-  })
   const resize = new Resize(hotplug, limit, target)
   const before = resize.nrOnline()
-  await resize.grow(type)
-  await resize.shrink()
+  await resize.run(type)
   return {
     requestedBytes: target * geometry.blockSize,
     beforeBytes: before * geometry.blockSize,
@@ -94,23 +91,48 @@ class Resize {
     return this.hotplug.blocks.in(BlockState.Online, BlockState.GoingOffline).length
   }
 
-  async grow(type: OnlineType): Promise<void> {
-    const { hotplug, limit } = this
-    while (this.nrOnline() < this.target && this.blockedBy.length === 0) {
-      const offline = hotplug.blocks.in(BlockState.Offline).find(one => !this.refused.has(one))
-      await this.attempt(offline ?? -1, async () => {
-        const [block] =
-          offline === undefined
-            ? await addMemory(hotplug, hotplug.geometry.blockSize, limit.rest())
-            : [offline]
-        await onlineBlock(hotplug, block!, type, limit.rest())
-      })
+  async run(type: OnlineType): Promise<void> {
+    const { hotplug, limit, target } = this
+    await this.attempt(-1, () =>
+      exclusively(hotplug, limit, async () => {
+        store(hotplug.blocks.control.events, REQUESTED_BLOCKS, target)
+      }),
+    )
+    await this.grow(type)
+    await this.shrink()
+    if (this.nrOnline() === target) await this.removeOffline()
+    if (this.nrOnline() === target) this.blockedBy.length = 0
+    else if (this.blockedBy.length === 0) {
+      this.blockedBy.push({ device: 'memory', reason: 'another operator has changed its size' })
     }
   }
 
-  async shrink(): Promise<void> {
-    for (let isFirst = true; this.nrOnline() > this.target; isFirst = false) {
-      if (isFirst) await this.compact()
+  private async grow(type: OnlineType): Promise<void> {
+    const { hotplug, limit } = this
+    while (this.nrOnline() < this.target && this.blockedBy.length === 0) {
+      const offline = hotplug.blocks.in(BlockState.Offline).find(one => !this.refused.has(one))
+      if (offline === undefined) await this.addOne(type)
+      else await this.attempt(offline, () => onlineBlock(hotplug, offline, type, limit.rest()))
+    }
+  }
+
+  /** A new block, online; if it cannot go online, it leaves again. */
+  private async addOne(type: OnlineType): Promise<void> {
+    const { hotplug, limit } = this
+    await this.attempt(-1, async () => {
+      const [block] = await addMemory(hotplug, hotplug.geometry.blockSize, limit.rest())
+      try {
+        await this.attempt(block!, () => onlineBlock(hotplug, block!, type, limit.rest()))
+      } finally {
+        const isOffline = hotplug.blocks.state(block!) === BlockState.Offline
+        if (isOffline) await removeBlock(hotplug, block!).catch(() => {}) // or another has it
+      }
+    })
+  }
+
+  private async shrink(): Promise<void> {
+    if (this.isTooMuch()) await this.attempt(-1, () => this.compact())
+    while (this.isTooMuch()) {
       const block = this.leastUsed()
       if (block === -1) break
       if (!this.fits()) {
@@ -122,11 +144,14 @@ class Resize {
         await offlineBlock(this.hotplug, block, this.limit.rest())
         this.returnedBytes += await removeBlock(this.hotplug, block)
       })
-      if (this.blockedBy.some(({ device }) => device === 'memory')) break
     }
-    if (this.nrOnline() > this.target) return
-    this.blockedBy.length = 0
-    await this.removeOffline()
+  }
+
+  /** Whether a block is to go, and nothing stands in the way of each. */
+  private isTooMuch(): boolean {
+    return (
+      this.nrOnline() > this.target && !this.blockedBy.some(({ device }) => device === 'memory')
+    )
   }
 
   /** Blocks that were offline already go, if there are more than asked for. */
@@ -138,23 +163,28 @@ class Resize {
     }
   }
 
-  /** Tries a block; what stands in the way is noted. */
+  /** Tries a block, or, if -1, anything; what stands in the way is noted. */
   private async attempt(block: number, body: () => Promise<void>): Promise<void> {
     try {
       this.limit.check()
       await body()
     } catch (error) {
-      if (!(error instanceof HotplugError) || error.code === 'EDEADLK') throw error
+      if (!(error instanceof HotplugError) || this.isFinal(error)) throw error
       const { code, blockedBy = [] } = error
-      const isTaken = TAKEN.includes(code) && blockedBy.length === 0
       if (block !== -1) this.refused.add(block)
-      if (isTaken && block !== -1) return
+      if (blockedBy.length === 0 && TAKEN.includes(code) && block !== -1) return
       const device = code === 'ETIMEDOUT' || block === -1 ? 'memory' : blockName(block)
       if (code === 'ETIMEDOUT' || blockedBy.length === 0) {
         this.blockedBy.push({ device, reason: error.message })
       }
       this.blockedBy.push(...blockedBy)
     }
+  }
+
+  /** Whether nothing else is worth a try: this is called by a notifier, or the machine is gone. */
+  private isFinal({ code, blockedBy = [] }: HotplugError): boolean {
+    if (isGone(this.hotplug)) return true
+    return code === 'EDEADLK' && blockedBy.length === 0
   }
 
   /** Heaps take fewer pages, until what is in use fits, or nothing is to be gained. */
