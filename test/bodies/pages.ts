@@ -42,11 +42,9 @@ export function testMemory(geometry: Geometry, nrSlots = 4): TestMemory {
 /** The blocks of a test's memory. */
 export function framesOf({ control, space }: TestMemory): Frames {
   const { nrBlocks, blockSize, blockWords } = control.geometry
-  const views = Array.from(
-    { length: nrBlocks },
-    (_, block) => new Int32Array(space, block * blockSize, blockWords),
-  )
-  return { block: block => views[block]! }
+  const views = new Array<Int32Array | undefined>(nrBlocks)
+  const view = (block: number) => new Int32Array(space, block * blockSize, blockWords)
+  return { block: block => (views[block] ??= view(block)) }
 }
 
 /** What a thread of a test works with. */
