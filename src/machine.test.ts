@@ -1,9 +1,16 @@
 import { deepEqual, equal, match, rejects, throws } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import { assertWhole, codeOf, insides, SMALL, untilAllFree } from '../test/bodies/blocks.ts'
+import {
+  assertWhole,
+  bootSmall,
+  codeOf,
+  insides,
+  SMALL,
+  untilAllFree,
+} from '../test/bodies/blocks.ts'
 import { sharedWords, TestThread, type ThreadData, until } from '../test/thread.ts'
 import { type BootOptions, Machine } from './index.ts'
 
@@ -23,18 +30,12 @@ async function poolOf(name: string): Promise<Pool> {
   return new Made({ filename: BODIES.href, name: 'look', minThreads: 1, maxThreads: 2 })
 }
 
-async function boot(t: TestContext, options: BootOptions = {}): Promise<Machine> {
-  const machine = await Machine.boot({ ...SMALL, ...options })
-  t.after(() => machine.shutdown())
-  return machine
-}
-
 function run(name: string, data: object): TestThread {
   return new TestThread(BODIES, name, data)
 }
 
 test('boot brings online what was asked for, the first block for what cannot move', async t => {
-  const machine = await boot(t, { memory: 9 * MiB })
+  const machine = await bootSmall(t, { memory: 9 * MiB })
 
   const seen = machine.memory.blocks().map(({ name, state, zone }) => [name, state, zone])
   deepEqual(seen, [
@@ -50,7 +51,7 @@ test('boot brings online what was asked for, the first block for what cannot mov
 })
 
 test('a machine says what it can do, and why it cannot do the rest', async t => {
-  const machine = await boot(t, { arch: 'portable' })
+  const machine = await bootSmall(t, { arch: 'portable' })
 
   deepEqual(machine.capabilities, {
     discard: false,
@@ -118,7 +119,7 @@ test('only the main thread boots', async () => {
 })
 
 test('any worker attaches at once, and works with the memory: a plain Worker', async t => {
-  const machine = await boot(t)
+  const machine = await bootSmall(t)
 
   const seen = await run('useAll', { handle: machine.handle }).result
 
@@ -129,7 +130,7 @@ test('any worker attaches at once, and works with the memory: a plain Worker', a
 
 for (const name of ['piscina', 'tinypool']) {
   test(`workers of a pool attach: ${name}`, async t => {
-    const machine = await boot(t)
+    const machine = await bootSmall(t)
 
     const pool = await poolOf(name)
     const runs = [1, 2, 3].map(() => pool.run(machine.handle))
@@ -143,7 +144,7 @@ for (const name of ['piscina', 'tinypool']) {
 for (const how of ['detach', 'end', 'stay'] as const) {
   const end = { detach: 'detaches', end: 'ends', stay: 'is killed' }[how]
   test(`what a thread has that ${end} is free again`, async t => {
-    const machine = await boot(t)
+    const machine = await bootSmall(t)
     const words = sharedWords(4)
 
     const thread = run('takeAndLeave', { handle: machine.handle, words, how })
@@ -161,7 +162,7 @@ for (const how of ['detach', 'end', 'stay'] as const) {
 }
 
 test('a block goes offline whatever lists a slot had whose threads came and went', async t => {
-  const machine = await boot(t, { threads: 2 })
+  const machine = await bootSmall(t, { threads: 2 })
   const words = sharedWords(4)
   const data = { handle: machine.handle, words, how: 'detach' }
 
@@ -171,13 +172,13 @@ test('a block goes offline whatever lists a slot had whose threads came and went
 })
 
 test('more threads than slots are refused', async t => {
-  const machine = await boot(t, { threads: 1 })
+  const machine = await bootSmall(t, { threads: 1 })
 
   throws(() => Machine.attach(machine.handle), { code: 'ENOSPC' })
 })
 
 test('two machines in one process do not know each other', async t => {
-  const one = await boot(t)
+  const one = await bootSmall(t)
   const other = await Machine.boot({ ...SMALL, memory: 4 * MiB })
 
   await one.memory.offline(1)
@@ -241,7 +242,7 @@ test('operations in flight end when the machine does', async () => {
 })
 
 test('operations in flight end when their thread detaches, and others go on', async t => {
-  const machine = await boot(t)
+  const machine = await bootSmall(t)
   const other = Machine.attach(machine.handle)
   insides(machine).allocator.allocPage('movable') // in memory1, and never to move
 
@@ -256,7 +257,7 @@ test('operations in flight end when their thread detaches, and others go on', as
 })
 
 test('a worker made by nobody we know attaches by its workerData', async t => {
-  const machine = await boot(t)
+  const machine = await bootSmall(t)
   const data: ThreadData = { module: BODIES.href, name: 'useAll', data: machine }
   const workerData = { ...data, data: { handle: machine.handle } }
 

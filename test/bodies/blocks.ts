@@ -4,7 +4,14 @@
  */
 import { equal, ok } from 'node:assert/strict'
 import { load, loadPlain, storePlain, wait } from '#atomics'
-import { type BlockInfo, type BootOptions, Machine, type MachineHandle } from '../../src/index.ts'
+import {
+  type BlockInfo,
+  type BootOptions,
+  Machine,
+  type MachineHandle,
+  type MemoryNotifier,
+  type NotifyOptions,
+} from '../../src/index.ts'
 import {
   PageState,
   PTE,
@@ -318,4 +325,33 @@ export async function look(handle: MachineHandle): Promise<number> {
 /** Tries to boot a machine of its own; returns the error's code. */
 export function bootHere(options: BootOptions): Promise<string | null> {
   return codeOf(Machine.boot(options))
+}
+
+/** A small machine for a test, which ends with it. */
+export async function bootSmall(
+  t: { after(end: () => Promise<void>): void },
+  options: BootOptions = {},
+): Promise<Machine> {
+  const machine = await Machine.boot({ ...SMALL, ...options })
+  t.after(() => machine.shutdown())
+  return machine
+}
+
+/** Notes what a notifier is told, as `GOING_ONLINE 1 Movable`; `behave` is its answer. */
+export function listenTo(
+  machine: Machine,
+  behave: MemoryNotifier = () => {},
+  options: NotifyOptions = {},
+): string[] {
+  const told: string[] = []
+  machine.memory.notify(event => {
+    told.push(`${event.action} ${event.block} ${event.zone}`)
+    return behave(event)
+  }, options)
+  return told
+}
+
+/** Makes notifiers of this thread's operations answer sooner, or not at all. */
+export function hurryNotifiers(machine: Machine, answerWithinMs: number): void {
+  Object.assign(insides(machine).hotplug.notifiers, { answerWithinMs })
 }
