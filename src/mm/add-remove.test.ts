@@ -9,7 +9,7 @@ import {
   MovingPages,
   snapshot,
 } from '../../test/bodies/blocks.ts'
-import type { AddOptions, Machine } from '../index.ts'
+import { type AddOptions, HotplugError, type Machine } from '../index.ts'
 
 const MiB = 2 ** 20
 
@@ -141,6 +141,24 @@ test('remove refuses a block that is online, or not there', async t => {
   await memory.remove(1)
   await rejects(memory.remove(1), { code: 'ENODEV' })
   await rejects(memory.offline(1), { code: 'ENODEV' })
+  assertWhole(machine)
+})
+
+test('memory that the system keeps stays, offline', async t => {
+  const machine = await bootSmall(t)
+  await machine.memory.offline(1)
+  const before = snapshot(machine)
+  const { requests } = insides(machine).hotplug
+  const { askAsync } = requests
+  requests.askAsync = async () => {
+    throw new HotplugError('EBUSY', 'discard', 'it is locked')
+  }
+
+  await rejects(machine.memory.remove(1), { code: 'EBUSY', message: /it is locked/ })
+
+  deepEqual(snapshot(machine), before)
+  requests.askAsync = askAsync
+  await machine.memory.remove(1)
   assertWhole(machine)
 })
 

@@ -2,22 +2,38 @@
  * Add and remove: a block's memory arrives, offline, and leaves.
  *
  *     add                                         remove
- *     A1  Adding: reserved for this operation     V1  Offline, else EBUSY
- *     A2  addresses, no huge pages, records       V2  Removing: cannot fail any more
- *         of its pages in its first ones          V3  its memory goes back to the system
- *     A3  Offline                                 V4  Absent
- *     A4  lock released; online, if so asked
+ *     A1  addresses, which cost nothing           V1  Offline, else EBUSY
+ *     A2  Adding: reserved for this operation     V2  Removing
+ *     A3  no huge pages, records of its pages     V3  its memory goes back to the system;
+ *         in its first ones                           if that keeps it: Offline, EBUSY
+ *     A4  Offline                                 V4  Absent
+ *     A5  lock released; online, if so asked
  *
+ * A block has addresses before it is Adding: who finds it so, and its operator dead, discards it.
  * Adding is all or nothing: what was added before a block that fails leaves again. Going online
  * afterwards is a matter of its own; where it fails, the memory stays, offline.
  */
 import { HotplugError } from '../lib/errors.ts'
 import { sizeText } from '../lib/units.ts'
 import { BlockState } from './geometry.ts'
-import { blockName, exclusively, type Hotplug, requireBlock, transition } from './hotplug.ts'
+import {
+  blockName,
+  exclusively,
+  type Hotplug,
+  isGone,
+  requireBlock,
+  transition,
+} from './hotplug.ts'
 import { Limit, type OperationOptions } from './operation.ts'
 import { DISCARD_UNIT, RequestKind } from './requests.ts'
-import { beginAdd, beginRemove, finishAdd, finishRemove, undoAdd } from './transitions.ts'
+import {
+  beginAdd,
+  beginRemove,
+  finishAdd,
+  finishRemove,
+  undoAdd,
+  undoRemove,
+} from './transitions.ts'
 
 /** Where memory is to be added. */
 export interface AddOptions extends OperationOptions {
@@ -85,15 +101,15 @@ function choose(hotplug: Hotplug, limit: Limit, count: number, first?: number): 
 
 async function addBlock(hotplug: Hotplug, block: number): Promise<void> {
   const { blocks, geometry, requests, space } = hotplug
-  await transition(hotplug, () => beginAdd(blocks, block)) // A1
+  space.grow((block + 1) * geometry.blockSize) // A1
+  await transition(hotplug, () => beginAdd(blocks, block)) // A2
   try {
-    space.grow((block + 1) * geometry.blockSize)
-    await requests.askAsync({ kind: RequestKind.Prepare, args: [block] }) // A2
+    await requests.askAsync({ kind: RequestKind.Prepare, args: [block] }) // A3
   } catch (error) {
     await transition(hotplug, () => undoAdd(blocks, block))
     throw error
   }
-  await transition(hotplug, () => finishAdd(blocks, block)) // A3
+  await transition(hotplug, () => finishAdd(blocks, block)) // A4
 }
 
 /**
@@ -101,7 +117,8 @@ async function addBlock(hotplug: Hotplug, block: number): Promise<void> {
  *
  * @returns How many bytes went back to the system.
  * @throws {HotplugError} `EINVAL`: no such block. `ENODEV`: it is not there. `EBUSY`: it is not
- *   offline. `EDEADLK`, `ETIMEDOUT`: as all operations. Nothing has changed.
+ *   offline, or the system keeps its memory. `EDEADLK`, `ETIMEDOUT`: as all operations. Nothing has
+ *   changed.
  */
 export async function removeBlock(
   hotplug: Hotplug,
@@ -124,7 +141,12 @@ export async function removeBlock(
 async function leave(hotplug: Hotplug, block: number): Promise<number> {
   const { blocks, requests } = hotplug
   await transition(hotplug, () => beginRemove(blocks, block)) // V2
-  const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block] }) // V3
-  await transition(hotplug, () => finishRemove(blocks, block)) // V4
-  return answer[0]! * DISCARD_UNIT
+  try {
+    const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block] }) // V3
+    await transition(hotplug, () => finishRemove(blocks, block)) // V4
+    return answer[0]! * DISCARD_UNIT
+  } catch (error) {
+    if (!isGone(hotplug)) await transition(hotplug, () => undoRemove(blocks, block))
+    throw error
+  }
 }

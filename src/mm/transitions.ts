@@ -4,7 +4,7 @@
  *     add        beginAdd, finishAdd              or undoAdd
  *     online     beginOnline, finishOnline        or undoOnline
  *     offline    beginOffline, finishOffline      or undoOffline
- *     remove     beginRemove, finishRemove        cannot fail
+ *     remove     beginRemove, finishRemove        or undoRemove
  *
  * Call each with `memAddRemoveLock` held, and `memHotplugLock` for writing. In between, only the
  * first is held: nobody else takes the block further, and its state says so to whoever looks.
@@ -81,6 +81,11 @@ export function beginRemove(blocks: Blocks, block: number): void {
 /** V4: its memory is gone. */
 export function finishRemove(blocks: Blocks, block: number): void {
   change(blocks, block, BlockState.Removing, BlockState.Absent)
+}
+
+/** The system does not let its memory go. */
+export function undoRemove(blocks: Blocks, block: number): void {
+  change(blocks, block, BlockState.Removing, BlockState.Offline)
 }
 
 function change(blocks: Blocks, block: number, from: number, to: number): void {

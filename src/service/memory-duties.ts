@@ -171,7 +171,7 @@ export class MemoryDuties implements Duties {
       case RequestKind.Compact:
         return [this.compactSome(first, second === 1) ? 1 : 0]
       case RequestKind.Recover:
-        return recoverBlocks(this.blocks, this.allocator.zones, block => this.discard(block))
+        return this.recoverBlocks()
       default:
         throw new HotplugError('ENOSYS', 'serve a request', `there is no kind ${kind}`)
     }
@@ -264,12 +264,22 @@ export class MemoryDuties implements Duties {
     const mems = this.tools.locks.tryMemHotplugBegin()
     if (mems === null) return
     this.blocks.beginChange(this.tools.slot.token)
-    const words = recoverBlocks(this.blocks, this.allocator.zones, block => this.discard(block))
+    const words = this.recoverBlocks()
     this.blocks.endChange()
     mems.release()
     this.held.release()
     this.held = null
     this.onRecovered(recovered(words))
+  }
+
+  private recoverBlocks(): readonly number[] {
+    return recoverBlocks(this.blocks, this.allocator.zones, block => {
+      try {
+        this.discard(block)
+      } catch (error) {
+        if (!(error instanceof HotplugError)) throw error // the system keeps it: it stays resident
+      }
+    })
   }
 
   private takeTarget(): number {
