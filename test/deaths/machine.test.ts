@@ -1,0 +1,130 @@
+import { deepEqual, equal, ok } from 'node:assert/strict'
+import { test } from 'node:test'
+import type { BlockStateName, MemoryAction } from '../../src/index.ts'
+import { Machine } from '../../src/index.ts'
+import { assertWhole, insides, MovingPages, SMALL, untilAllFree } from '../bodies/blocks.ts'
+import { killAtEach } from '../kill.ts'
+import { sharedWords, until } from '../thread.ts'
+import { BLOCK, type OperationVictim } from './operations.ts'
+
+const MODULE = new URL('./operations.js', import.meta.url)
+const NR_PAGES = 20
+/** Kills at every so manyth operation; HOTPLUG_STRIDE=1 kills at each. */
+const STRIDE = Number(process.env.HOTPLUG_STRIDE ?? 0)
+
+/** A machine in which victims die, one after the other. */
+class Scene {
+  readonly machine: Machine
+  readonly pages: MovingPages
+  readonly told: { action: MemoryAction; block: number }[] = []
+  data!: OperationVictim
+
+  constructor(machine: Machine) {
+    this.machine = machine
+    this.pages = new MovingPages(machine)
+    machine.memory.notify(({ action, block }) => void this.told.push({ action, block }))
+  }
+
+  /** Brings the block that operations are about to a state. */
+  async bring(state: BlockStateName): Promise<void> {
+    const { memory } = this.machine
+    const is = (): BlockStateName =>
+      memory.blocks().find(({ block }) => block === BLOCK)?.state ?? 'absent'
+    if (is() === 'online' && state !== 'online') await memory.offline(BLOCK)
+    if (is() === 'offline' && state === 'absent') await memory.remove(BLOCK)
+    if (is() === 'absent' && state !== 'absent') {
+      await memory.add(memory.blockSize, { block: BLOCK, autoOnline: 'offline' })
+    }
+    if (is() === 'offline' && state === 'online') await memory.online(BLOCK, 'online_movable')
+  }
+
+  /** Pages of data, some of them in the block if that is online. */
+  async fill(): Promise<void> {
+    const { machine, pages } = this
+    const isThere = machine.memory.blocks().some(({ zone }, i) => i === BLOCK && zone !== null)
+    if (isThere) await machine.memory.offline(1)
+    equal(pages.open(NR_PAGES), NR_PAGES)
+    for (let i = 0; i < NR_PAGES; i++) pages.write(i, 9, i)
+    if (isThere) await machine.memory.online(1, 'online_movable')
+  }
+
+  /** Every block is at rest, no page is lost, and all goes on. */
+  async check(): Promise<void> {
+    const { machine, pages, told } = this
+    machine.memory.walkBlocks() // also before anything is undone
+    await until('every block is at rest', () =>
+      machine.memory.blocks().every(({ state }) => state === 'online' || state === 'offline'),
+    )
+    for (let i = 0; i < NR_PAGES; i++) equal(pages.read(i, 9), i, `page ${i}`)
+    pages.retire()
+    await untilAllFree(machine)
+    deepEqual(machine.pins(), [])
+    assertWhole(machine)
+    told.length = 0
+    for (const state of ['absent', 'online', 'absent'] as const) await this.bring(state)
+    await machine.memory.resize('12MiB')
+    machine.buffer('128KiB', { owner: 'the living' }).release()
+    equal((await machine.memory.resize('8MiB')).afterBytes, 2 * SMALL.blockSize)
+    assertWhole(machine)
+  }
+}
+
+interface Kind {
+  readonly name: string
+  readonly operation?: OperationVictim['operation']
+  readonly before: BlockStateName
+  readonly stride: number
+}
+
+const KINDS: readonly Kind[] = [
+  { name: 'attaches', before: 'absent', stride: 7 },
+  { name: 'leaves', before: 'absent', stride: 211 },
+  { name: 'releases', before: 'absent', stride: 7 },
+  { name: 'operates', operation: 'buffer', before: 'absent', stride: 7 },
+  { name: 'operates', operation: 'add', before: 'absent', stride: 29 },
+  { name: 'operates', operation: 'online', before: 'offline', stride: 61 },
+  { name: 'operates', operation: 'offline', before: 'online', stride: 67 },
+  { name: 'operates', operation: 'remove', before: 'offline', stride: 17 },
+  { name: 'operates', operation: 'grow', before: 'absent', stride: 97 },
+  { name: 'operates', operation: 'shrink', before: 'online', stride: 101 },
+]
+
+for (const { name, operation = 'add', before, stride } of KINDS) {
+  const what = name === 'operates' ? operation : name
+  test(`${what}: killed in the middle, every block comes to rest, and no page is lost`, async t => {
+    const idle: Scene[] = []
+    for (let i = 0; i < 2; i++) {
+      const machine = await Machine.boot({ ...SMALL, lockdep: false })
+      t.after(() => machine.shutdown())
+      idle.push(new Scene(machine))
+    }
+
+    const nrKilled = await killAtEach<Scene, OperationVictim>({
+      module: MODULE,
+      name,
+      stride: STRIDE || stride,
+      begin: () => {
+        const scene = idle.pop()!
+        const { handle } = scene.machine
+        scene.data = { handle, operation, turns: sharedWords(2) }
+        return scene
+      },
+      meanwhile: async scene => {
+        const { turns } = scene.data
+        await scene.bring(before)
+        await scene.fill()
+        await until('the victim is ready', () => Atomics.load(turns, 0) === 1)
+        Atomics.store(turns, 1, 1)
+        Atomics.notify(turns, 1)
+      },
+      check: async scene => {
+        await scene.check()
+        idle.push(scene)
+      },
+    })
+
+    t.diagnostic(`${nrKilled} threads killed`)
+    ok(nrKilled > 1)
+    ok(insides(idle[0]!.machine).hotplug.blocks.changedBy() === 0)
+  })
+}
