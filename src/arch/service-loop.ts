@@ -58,6 +58,7 @@ export async function runService(
   const slots = new Slots(control.slots)
   if (chosen === null) HotplugLocks.chooseGuard(control.locks, slots.nrSlots, form)
   const { slot, locks } = takeSlot(control, slots, oracle)
+  const roll = new Roll(slots) // before `recover`: who goes meanwhile is seen
   const requests = new BarrierRequests(control.barrier, 0)
   const serveBarriers = (): void => {
     if (barrier !== null) requests.serve(barrier)
@@ -68,7 +69,7 @@ export async function runService(
   const { tid, start } = oracle
   const report: ServiceReport = { form, reason, tid, start, more: duties?.report }
   parentPort?.postMessage(report)
-  serve(control, { slots, oracle, serveBarriers }, duties ?? IDLE)
+  serve(control, { slots, roll, oracle, serveBarriers }, duties ?? IDLE)
 }
 
 const IDLE: Duties = { serve: () => false, recover: () => {}, tick: () => false, stop: () => {} }
@@ -115,12 +116,13 @@ function isArrival(before: number, after: number): boolean {
 
 interface Loop {
   readonly slots: Slots
+  readonly roll: Roll
   readonly oracle: ThreadOracle
   serveBarriers(): void
 }
 
-function serve(control: Control, { slots, oracle, serveBarriers }: Loop, duties: Duties): void {
-  const roll = new Roll(slots)
+function serve(control: Control, loop: Loop, duties: Duties): void {
+  const { slots, roll, oracle, serveBarriers } = loop
   let lookedAt = 0
   let hasMore = false
   for (;;) {

@@ -25,6 +25,7 @@ test('sizes of a machine and its blocks, as every thread sees them', async t => 
       zone: null,
       bytes: 4 * MiB,
       usedBytes: 0,
+      epoch: 1,
     })
     deepEqual(memory.blocks(), memory.walkBlocks())
     deepEqual(
