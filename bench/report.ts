@@ -4,6 +4,7 @@
 import type { Comparison, WholeCheck } from './checker.ts'
 import type { LockFigure } from './locks.ts'
 import type { MapFigure } from './map.ts'
+import type { MemoryFigure } from './memory.ts'
 
 /** Rows of text under a title. The first column is left-aligned, the others right. */
 export interface Table {
@@ -50,6 +51,12 @@ export function mapsTable(figures: readonly MapFigure[]): Table {
       (figure.ns / (ours(figure.name)?.ns ?? Number.NaN)).toFixed(2),
     ]),
   }
+}
+
+/** Memory that comes and goes, beside what was aimed at. */
+export function memoryTable(title: string, figures: readonly MemoryFigure[]): Table {
+  const rows = figures.map(({ what, value, aim }) => [what, value, aim])
+  return { title, head: ['', 'measured', 'aim'], rows }
 }
 
 /** The checker beside SPIN. */

@@ -1,6 +1,6 @@
 /*
- * `npm run bench [-- locks|map|spin|check]... [--rounds N] [--sizes N] [--markdown]`: prints what
- * the machine is and the tables of docs/benchmarks.md. The node that runs it is the one measured.
+ * `npm run bench [-- locks|map|memory|scale|spin|check]... [--rounds N] [--sizes N] [--markdown]`:
+ * prints what the machine is and the tables of docs/benchmarks.md. The node that runs it is the one measured.
  *
  *     --rounds    of each lock; medians are taken of them (9)
  *     --sizes     how many sizes of SPIN's model, smallest first (2; the second takes minutes)
@@ -11,7 +11,16 @@ import { parseArgs } from 'node:util'
 import { checkAll, compareWithSpin } from './checker.ts'
 import { measureLocks } from './locks.ts'
 import { MAP_SETTINGS, measureMaps } from './map.ts'
-import { checkTable, locksTable, mapsTable, spinTable, type Table, tableText } from './report.ts'
+import { measureArrivals, measureMoves, measureScale, measureSpace } from './memory.ts'
+import {
+  checkTable,
+  locksTable,
+  mapsTable,
+  memoryTable,
+  spinTable,
+  type Table,
+  tableText,
+} from './report.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -35,6 +44,15 @@ const parts = new Map<string, () => Promise<Table[]>>([
       return tables
     },
   ],
+  [
+    'memory',
+    async () => [
+      memoryTable('Memory in use that leaves', await measureMoves()),
+      memoryTable('Memory that arrives', await measureArrivals()),
+      memoryTable('Space', await measureSpace()),
+    ],
+  ],
+  ['scale', async () => [memoryTable('Reservations', await measureScale(reservations()))]],
   ['locks', async () => [locksTable(await measureLocks(Number(values.rounds)))]],
 ])
 
@@ -42,6 +60,12 @@ console.log(machineText())
 for (const [part, measure] of parts) {
   if (positionals.length > 0 && !positionals.includes(part)) continue
   for (const table of await measure()) console.log(`\n${tableText(table, values.markdown)}`)
+}
+
+/** Node 20 reserves 4 GiB at most. */
+function reservations(): number[] {
+  const isOld = Number(process.versions.node.split('.')[0]) < 22
+  return isOld ? [2 ** 30, 2 ** 32] : [2 ** 30, 2 ** 34, 2 ** 38, 2 ** 40]
 }
 
 function machineText(): string {

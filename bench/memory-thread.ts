@@ -1,0 +1,60 @@
+/* A thread that reads a map, or walks the blocks, all the time, and says how long each took. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { Latencies } from '../demo/latency.ts'
+import { Machine, type MachineHandle } from '../src/index.ts'
+
+const BATCH = 2000
+const WALK_PAUSE_MS = 0.2
+
+/** What it is told. */
+export interface ReadingData {
+  readonly role: 'read' | 'walk'
+  readonly handle: MachineHandle
+  readonly nrKeys: number
+}
+
+/** What it measured since the last lap. */
+export interface Reading {
+  readonly counts: Float64Array
+  readonly longestNs: number
+  readonly waits: number
+}
+
+const { role, handle, nrKeys } = workerData as ReadingData
+const machine = Machine.attach(handle)
+const map = machine.map<Uint8Array>('bench', { codec: 'bytes' })
+const buffer = Buffer.alloc(4096)
+let last = 1
+const never = new Int32Array(new SharedArrayBuffer(4))
+let latencies = new Latencies()
+let waitsBefore = 0
+
+parentPort?.on('message', () => {
+  const { counts, longestNs } = latencies
+  const reading: Reading = { counts, longestNs, waits: map.waits - waitsBefore }
+  waitsBefore = map.waits
+  latencies = new Latencies()
+  parentPort?.postMessage(reading)
+})
+parentPort?.postMessage('ready')
+run()
+
+function run(): void {
+  if (role === 'read') for (let i = 0; i < BATCH; i++) read(i)
+  else walk()
+  setImmediate(run)
+}
+
+function read(i: number): void {
+  const startedAt = process.hrtime.bigint()
+  last = (Math.imul(last, 1103515245) + 12345 + i) & 0x7fffffff
+  map.getInto(`key${last % nrKeys}`, buffer)
+  latencies.record(Number(process.hrtime.bigint() - startedAt))
+}
+
+function walk(): void {
+  const startedAt = process.hrtime.bigint()
+  machine.memory.walkBlocks()
+  latencies.record(Number(process.hrtime.bigint() - startedAt))
+  Atomics.wait(never, 0, 0, WALK_PAUSE_MS)
+}
