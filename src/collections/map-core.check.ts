@@ -2,7 +2,7 @@
  * One bucket of a map: writers that insert, replace and delete, growth, compaction, reuse of pages,
  * and a death, beside readers. A reader finds what is there at some moment of its search.
  */
-import { load, store, type Words } from '#atomics'
+import { add, copyWords, load, notify, store, type Words } from '#atomics'
 import { onlineAll, PageFrames } from '../../test/litmus/page-frames.ts'
 import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
 import type { Declare } from '../check/layout.ts'
@@ -10,7 +10,13 @@ import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Guard, type GuardForm } from '../locking/guard.ts'
 import { CACHE_LINE_WORDS, Slots } from '../locking/slots.ts'
-import { type Geometry, type MemoryControl, VIRTUAL_RECORD_WORDS } from '../mm/geometry.ts'
+import {
+  type Geometry,
+  type MemoryControl,
+  VIRTUAL_RECORD_WORDS,
+  WRITE_PROTECT_EVENT,
+  WRITE_PROTECTED,
+} from '../mm/geometry.ts'
 import { VirtualPages } from '../mm/virtual-pages.ts'
 import { Compactor } from './compactor.ts'
 import { Growth } from './growth.ts'
@@ -65,6 +71,10 @@ interface Setting {
   readonly deaths?: number
   /** Keys that are there at first, on a sealed page. */
   readonly keys?: readonly number[]
+  /** Not every schedule: a page that is copied has too many. */
+  readonly preemptions?: number
+  /** Key 1 is on a sealed page of its own. */
+  readonly isApart?: boolean
 }
 
 function contextOf(face: Face): CollectionsContext {
@@ -141,14 +151,33 @@ function recycler(waits: boolean) {
     if (waits) guard.synchronize()
     for (const vpn of retired) {
       pages.release(vpn)
-      // the frame that vpn 1 had: the first that was taken, overwritten where the first value is
-      if (vpn === 1) store(face.f, TINY.memmapPages * TINY.pageWords + VALUE_AT, POISON)
+      // the second frame that was taken, where key 1 has its value on a page of its own
+      if (vpn === 2) store(face.f, (TINY.memmapPages + 1) * TINY.pageWords + VALUE_AT, POISON)
     }
   }
 }
 
 function compactor(face: Face): void {
   new Compactor(contextOf(face)).compact({ maxPages: 1, below: 2 })
+}
+
+/** Moves page 1, table and all, to the last frame, and reuses the one that it had. */
+function migrator(waits: boolean) {
+  return (face: Face): void => {
+    const { guard } = contextOf(face)
+    const { t, f, e } = face
+    const pte = load(t, VIRTUAL_RECORD_WORDS)
+    const from = ((pte >>> 1) - 1) * TINY.pageWords
+    const to = (TINY.nrFrames - 1) * TINY.pageWords
+    store(t, VIRTUAL_RECORD_WORDS, pte | WRITE_PROTECTED)
+    if (waits) guard.synchronize()
+    copyWords(f, to, f, from, TINY.pageWords)
+    store(t, VIRTUAL_RECORD_WORDS, TINY.nrFrames << 1)
+    add(e, WRITE_PROTECT_EVENT, 1)
+    notify(e, WRITE_PROTECT_EVENT)
+    guard.synchronize()
+    store(f, from + VALUE_AT, POISON)
+  }
 }
 
 /** What the service thread does after a death; then the counts are made again. */
@@ -162,11 +191,11 @@ function recovery(face: Face): void {
   core.repair(0)
 }
 
-/** Where the value of the first key is on a page that begins with the table. */
-const VALUE_AT = (1 + 2) * 4 + 3
+/** Where the value of a page's first entry is. */
+const VALUE_AT = 4 + 3
 
 /** A map in memory of its own, to begin with. */
-function seedOf(keys: readonly number[], form: GuardForm, nrSlots: number): Face {
+function seedOf({ keys = [], form = 'asymmetric', isApart }: Setting, nrSlots: number): Face {
   const words = (nr: number): Words => new Int32Array(new SharedArrayBuffer(nr * 4))
   const face: Face = {
     s: words(Slots.words(nrSlots)),
@@ -188,13 +217,15 @@ function seedOf(keys: readonly number[], form: GuardForm, nrSlots: number): Face
   const core = new MapCore(context, 0)
   for (const key of keys) set(core, key, OLD + key)
   core.heap.close()
+  if (isApart) set(core, 1, OLD + 1)
+  core.heap.close()
   return face
 }
 
 function bucket(name: string, threads: readonly Thread[], setting: Setting = {}) {
-  const { form = 'asymmetric', deaths = 0, keys = [] } = setting
+  const { form = 'asymmetric', deaths = 0 } = setting
   const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
-  const seed = seedOf(keys, form, nrSlots)
+  const seed = seedOf(setting, nrSlots)
   const from = (words: Words) => ({ init: (view: Words) => view.set(words) })
   return model({
     name: `map, ${form}: ${name}`,
@@ -214,7 +245,7 @@ function bucket(name: string, threads: readonly Thread[], setting: Setting = {})
     threads,
     deaths,
     timeouts: true,
-    search: 'fingerprints',
+    search: setting.preemptions ? { preemptions: setting.preemptions } : 'fingerprints',
     atEnd: s => isCounted(s),
   })
 }
@@ -312,7 +343,7 @@ export const models = [
       { name: 'reader', body: reader(1, [OLD + 1, 7]) },
       { name: 'recycler', body: recycler(true) },
     ],
-    { keys: [1] },
+    { keys: [1], isApart: true },
   ),
   bucket(
     'compaction beside a reader',
@@ -326,6 +357,45 @@ export const models = [
     keys: [1],
   }),
   bucket('one of two dies', [writer(1, 7), writer(5, 8), RECOVERY], { keys: [1], deaths: 1 }),
+  bucket(
+    'a page is moved beside a reader',
+    [
+      { name: 'reader', body: reader(1, [OLD + 1]) },
+      { name: 'migrator', body: migrator(true) },
+    ],
+    { keys: [1] },
+  ),
+  bucket(
+    'a page is moved beside a writer',
+    [
+      { name: 'deleter', body: deleter(1) },
+      { name: 'migrator', body: migrator(true) },
+    ],
+    { keys: [1], preemptions: 3 },
+  ),
+  mustFail(
+    bucket(
+      'a page is copied while it may be written',
+      [
+        { name: 'deleter', body: deleter(1) },
+        { name: 'migrator', body: migrator(false) },
+      ],
+      { keys: [1] },
+    ),
+    { kind: 'atEnd' },
+  ),
+  mustFail(
+    bucket(
+      'a page is reused without a grace period',
+      [
+        writer(1, 7),
+        { name: 'reader', body: reader(1, [OLD + 1, 7]) },
+        { name: 'recycler', body: recycler(false) },
+      ],
+      { keys: [1], isApart: true },
+    ),
+    { kind: 'exception' },
+  ),
   mustFail(
     bucket('without the lock', insertBoth({ Growth, ShardLocks: WithoutLocks }), { keys: [1] }),
     { kind: 'atEnd' },

@@ -33,7 +33,9 @@ export class PageFrames implements Frames, FrameSource {
   }
 
   block(block: number): Words {
-    return this.blocks[block]!
+    const words = this.blocks[block]
+    if (words === undefined) throw new Error(`there is no block ${block}`)
+    return words
   }
 
   allocPage(): number {
