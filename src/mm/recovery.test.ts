@@ -1,0 +1,143 @@
+import { deepEqual, equal } from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  addBlock,
+  assertExact,
+  attachTo,
+  onlineBlock,
+  setBlock,
+  testMemory,
+} from '../../test/bodies/pages.ts'
+import { tinyGeometry } from '../../test/litmus/pages.ts'
+import { type BlockStateName, Blocks } from './blocks.ts'
+import { BLOCK_ISOLATED, BLOCK_STATE, BLOCK_ZONE, BlockState } from './geometry.ts'
+import { recoverBlocks, recovered } from './recovery.ts'
+import { RESULTS_MAX } from './requests.ts'
+import {
+  beginOffline,
+  beginOnline,
+  finishOffline,
+  finishOnline,
+  undoOffline,
+} from './transitions.ts'
+
+/** Blocks 0 (Normal) and 1 (Movable) are online, 2 is offline, the rest is absent. */
+function scene(nrBlocks = 4) {
+  const memory = testMemory(tinyGeometry(nrBlocks, 16))
+  const hands = attachTo(memory, 1)
+  for (let block = 0; block < 3; block++) addBlock(memory, hands.frames, block)
+  onlineBlock(memory, hands, 0, 0)
+  onlineBlock(memory, hands, 1, 1)
+  const blocks = new Blocks(memory.control)
+  blocks.count()
+  const discarded: number[] = []
+  const recover = () =>
+    recovered(recoverBlocks(blocks, hands.pages.zones, block => discarded.push(block)))
+  const names = (): BlockStateName[] => [0, 1, 2, 3].map(block => blocks.stateName(block))
+  return { memory, hands, blocks, discarded, recover, names, zones: hands.pages.zones }
+}
+
+test('blocks at rest stay as they are', () => {
+  const { memory, names, recover, discarded, hands } = scene()
+  hands.pages.zones[0]!.alloc(2)
+  const before = names()
+
+  const undone = recover()
+
+  deepEqual(undone, [])
+  deepEqual(names(), before)
+  deepEqual(discarded, [])
+  assertExact(memory)
+})
+
+test('what was being added or removed is absent, and its memory leaves', () => {
+  const { memory, names, recover, discarded } = scene()
+  setBlock(memory.control, 2, BLOCK_STATE, BlockState.Removing)
+  setBlock(memory.control, 3, BLOCK_STATE, BlockState.Adding)
+
+  const undone = recover()
+
+  deepEqual(undone, [])
+  deepEqual(names(), ['online', 'online', 'absent', 'absent'])
+  deepEqual(discarded, [2, 3])
+})
+
+test('what was going online is offline again, and notifiers hear of it', () => {
+  const { memory, blocks, names, recover } = scene()
+  beginOnline(blocks, 2)
+
+  const undone = recover()
+
+  deepEqual(undone, [{ block: 2, action: 'CANCEL_ONLINE' }])
+  deepEqual(names(), ['online', 'online', 'offline', 'absent'])
+  assertExact(memory)
+})
+
+test('what was going offline gives out pages again, and keeps those that somebody has', () => {
+  const { memory, blocks, zones, recover } = scene()
+  const pfn = zones[1]!.alloc(0)
+  beginOffline(blocks, zones[1]!, 1)
+
+  const undone = recover()
+
+  deepEqual(undone, [{ block: 1, action: 'CANCEL_OFFLINE' }])
+  equal(zones[1]!.nrFree(), 14)
+  assertExact(memory)
+  zones[1]!.free(pfn, 0)
+  equal(zones[1]!.nrFree(), 15)
+  blocks.assertWhole()
+})
+
+test('a block whose pages had left already, or not come yet, has them', () => {
+  const { memory, blocks, zones, recover } = scene()
+  beginOffline(blocks, zones[0]!, 0)
+  zones[0]!.takeBlock(0)
+  setBlock(memory.control, 2, BLOCK_STATE, BlockState.Online)
+  setBlock(memory.control, 2, BLOCK_ZONE, 1)
+
+  recover()
+
+  deepEqual([zones[0]!.nrFree(), zones[1]!.nrFree()], [15, 30])
+  equal(blocks.onlinePages(), 45)
+  assertExact(memory)
+})
+
+test('a block that is isolated though it is online gives out pages again', () => {
+  const { memory, blocks, zones, recover } = scene()
+  beginOffline(blocks, zones[1]!, 1)
+  setBlock(memory.control, 1, BLOCK_STATE, BlockState.Online)
+
+  recover()
+
+  equal(memory.control.blocks[16 + BLOCK_ISOLATED], 0)
+  equal(zones[1]!.nrFree(), 15)
+})
+
+test('more blocks than an answer has words for are put to rest all the same', () => {
+  const nrBlocks = RESULTS_MAX + 8
+  const { memory, blocks, recover } = scene(nrBlocks)
+  for (let block = 2; block < nrBlocks; block++) {
+    setBlock(memory.control, block, BLOCK_STATE, BlockState.GoingOnline)
+  }
+
+  const undone = recover()
+
+  equal(undone.length, RESULTS_MAX - 1)
+  equal(blocks.in(BlockState.Offline).length, nrBlocks - 2)
+})
+
+test('transitions go one way each, from the state before', () => {
+  const { memory, blocks, zones, names } = scene()
+
+  beginOffline(blocks, zones[1]!, 1)
+  undoOffline(blocks, zones[1]!, 1)
+  beginOffline(blocks, zones[1]!, 1)
+  finishOffline(blocks, zones[1]!, 1)
+  beginOnline(blocks, 1)
+  finishOnline(blocks, zones[0]!, 1)
+
+  deepEqual(names(), ['online', 'online', 'offline', 'absent'])
+  deepEqual([zones[0]!.nrFree(), zones[1]!.nrFree()], [30, 0])
+  equal(blocks.onlinePages(), 30)
+  assertExact(memory)
+})
