@@ -39,6 +39,7 @@ import {
   finishRemove,
   undoOffline,
   undoOnline,
+  undoRemove,
 } from './transitions.ts'
 import { Zone } from './zone.ts'
 
@@ -125,13 +126,14 @@ class Operator {
     else this.transition(() => finishOffline(blocks, zone, block))
   }
 
-  /** As the whole of a remove. */
-  remove(block: number): void {
+  /** As the whole of a remove, of a block that the system may keep. */
+  remove(block: number, isKept = false): void {
     const { blocks } = this
     const state = blocks.state(block)
     if (state !== BlockState.Offline) return
     this.transition(() => beginRemove(blocks, block))
-    this.transition(() => finishRemove(blocks, block))
+    if (isKept) this.transition(() => undoRemove(blocks, block))
+    else this.transition(() => finishRemove(blocks, block))
   }
 
   /** As the whole of an add. */
@@ -257,6 +259,7 @@ function areAtRest({ b }: MemoryWords): boolean {
 const offline: Work = operator => operator.offline(0)
 const vetoedOffline: Work = operator => operator.offline(0, true)
 const remove: Work = operator => operator.remove(1)
+const keptRemove: Work = operator => operator.remove(1, true)
 const online: Work = operator => operator.online(1)
 const vetoedOnline: Work = operator => operator.online(1, true)
 const add: Work = operator => operator.add(1)
@@ -268,6 +271,7 @@ const ABSENT = { states: [BlockState.Online, BlockState.Absent] } as const
 export const models = [
   operators('one goes offline, another online', [offline, online]),
   operators('one is removed or goes online', [remove, online]),
+  operators('the system keeps one, or it goes online', [keptRemove, online]),
   operators('one goes offline, another is added', [offline, add], ABSENT),
   operators('vetoes', [vetoedOffline, vetoedOnline]),
   operators('offline, a death', [offline, nothing], DEATH),
