@@ -20,12 +20,12 @@ import type { Blocks } from './blocks.ts'
 import { BlockState } from './geometry.ts'
 import type { Zone } from './zone.ts'
 
-/** A1: the block is reserved for this operation. */
+/** A2: the block is reserved for this operation. */
 export function beginAdd(blocks: Blocks, block: number): void {
   change(blocks, block, BlockState.Absent, BlockState.Adding)
 }
 
-/** A3: its pages have records. */
+/** A4: its pages have records. */
 export function finishAdd(blocks: Blocks, block: number): void {
   blocks.beginEpoch(block)
   change(blocks, block, BlockState.Adding, BlockState.Offline)
@@ -73,7 +73,7 @@ export function undoOffline(blocks: Blocks, zone: Zone, block: number): void {
   zone.undoIsolate(block)
 }
 
-/** V2: cannot fail any more. */
+/** V2. */
 export function beginRemove(blocks: Blocks, block: number): void {
   change(blocks, block, BlockState.Offline, BlockState.Removing)
 }
