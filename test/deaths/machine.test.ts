@@ -50,22 +50,30 @@ class Scene {
 
   /** Every block is at rest, no page is lost, and all goes on. */
   async check(): Promise<void> {
-    const { machine, pages, told } = this
+    const { machine, pages } = this
     machine.memory.walkBlocks() // also before anything is undone
     await until('every block is at rest', () =>
       machine.memory.blocks().every(({ state }) => state === 'online' || state === 'offline'),
     )
+    await until('whom it told of is told that it is undone', () => !this.isWaiting())
     for (let i = 0; i < NR_PAGES; i++) equal(pages.read(i, 9), i, `page ${i}`)
     pages.retire()
     await untilAllFree(machine)
     deepEqual(machine.pins(), [])
     assertWhole(machine)
-    told.length = 0
     for (const state of ['absent', 'online', 'absent'] as const) await this.bring(state)
     await machine.memory.resize('12MiB')
     machine.buffer('128KiB', { owner: 'the living' }).release()
     equal((await machine.memory.resize('8MiB')).afterBytes, 2 * SMALL.blockSize)
     assertWhole(machine)
+  }
+
+  /** Whether the notifier waits for the CANCEL of what has been undone. */
+  private isWaiting(): boolean {
+    return this.machine.memory.blocks().some(({ block, state }) => {
+      const last = this.told.findLast(event => event.block === block)?.action
+      return last === (state === 'online' ? 'GOING_OFFLINE' : 'GOING_ONLINE')
+    })
   }
 }
 
