@@ -1,6 +1,7 @@
 /*
  * `npm run bench [-- locks|map|memory|scale|spin|check]... [--rounds N] [--sizes N] [--markdown]`:
- * prints what the machine is and the tables of docs/benchmarks.md. The node that runs it is the one measured.
+ * prints what the machine is and the tables of docs/benchmarks.md. The node that runs it is the one
+ * measured.
  *
  *     --rounds    of each lock; medians are taken of them (9)
  *     --sizes     how many sizes of SPIN's model, smallest first (2; the second takes minutes)

@@ -29,7 +29,7 @@ machine is replaced while threads read and update what is on it.
   --json          one object on stdout instead of text
   --help          this text
 
-Ends with 0 if all went back that was to go, and nothing failed, was wrong or was lost; else with 1.`
+Ends with 0 if all went back that was to go, and nothing failed, was wrong or lost; else with 1.`
 
 const { values } = parseArgs({
   options: {

@@ -1,6 +1,6 @@
 /*
- * A thread of the ship: one that reads and updates, one of three operators, or the one that watches.
- * None knows of the others.
+ * A thread of the ship: one that reads and updates, one of three operators, or the one that
+ * watches. None knows of the others.
  */
 import { setTimeout } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'

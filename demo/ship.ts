@@ -1,6 +1,6 @@
 /*
  * Act two, the ship of Theseus: every block of a machine is replaced while threads read and update
- * what is on it. Three operators add, replace and resize without knowing of each other, and a fourth
+ * what is on it. Three operators add, replace and resize without knowing of each other, a fourth
  * thread watches. It ends when no original block is left; then every record is compared.
  */
 import { once } from 'node:events'
@@ -239,12 +239,13 @@ function shipText(ship: Ship): string {
   const { originalBlocks, originalsLeft, walks, refused, operations } = ship
   return [
     tableText([heads, row('reads', ship.reads), row('updates', ship.writes)]),
-    `  ${originalBlocks - originalsLeft} of ${originalBlocks} blocks replaced in ${us(ship.seconds)} s; ` +
-      `${whole(ship.pagesMoved)} pages moved, ${mebibytes(ship.returnedBytes)} returned;`,
+    `  ${originalBlocks - originalsLeft} of ${originalBlocks} blocks replaced in ` +
+      `${us(ship.seconds)} s; ${whole(ship.pagesMoved)} pages moved, ` +
+      `${mebibytes(ship.returnedBytes)} returned;`,
     `  waits on pages that move: reads ${ship.readWaits}, updates ${whole(ship.writeWaits)}; ` +
       `longest batch ${us(ship.longestBatchMs)} ms`,
-    `  ${whole(operations)} operations, ${whole(refused)} refused; ${whole(walks)} walks of the blocks, ` +
-      `longest ${us(ship.longestWalkMs)} ms`,
+    `  ${whole(operations)} operations, ${whole(refused)} refused; ` +
+      `${whole(walks)} walks of the blocks, longest ${us(ship.longestWalkMs)} ms`,
     `  in use ${mebibytes(ship.liveBytes)}, resident ${mebibytes(ship.residentBytes)}`,
     `  ${whole(ship.records)} records compared: failed ${ship.failed}, wrong ${ship.wrong}, ` +
       `lost ${ship.lost}${ship.lastError === '' ? '' : ` (${ship.lastError})`}\n`,
