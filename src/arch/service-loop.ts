@@ -63,6 +63,10 @@ export async function runService(
   const serveBarriers = (): void => {
     if (barrier !== null) requests.serve(barrier)
   }
+  locks.guard.waiting.meanwhile = () => {
+    serveBarriers()
+    for (let i = 0; i < slots.nrSlots; i++) slots.reap(i, oracle)
+  }
   const duties = await open?.({ slot, locks, oracle, arch, serveBarriers })
   duties?.recover()
   requests.start()

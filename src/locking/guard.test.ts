@@ -163,3 +163,22 @@ test('a guard of a detached slot, or in memory that is not shared, is refused', 
   deepEqual([...words], [...sharedWords(Guard.words(1)).fill(1, 17, 18)])
   match(guard.form, /portable/)
 })
+
+test('who finds the dead does so while it waits for them', async () => {
+  const { table, guards, oracle } = killedInside()
+  const [waiter] = guards
+
+  waiter.waiting.meanwhile = () => void table.reap(1, oracle)
+  waiter.synchronize()
+
+  equal(table.isAlive(guards[1].slot.token), false)
+})
+
+/** Two guards; the second's thread has died inside, and nobody knows yet. */
+function killedInside() {
+  const table = new Slots(sharedWords(Slots.words(2)))
+  const words = sharedWords(Guard.words(2))
+  const guards = [1, 2].map(tid => new Guard(table.attach(testOracle(tid)), words, 0))
+  guards[1]!.enter()
+  return { table, guards: guards as [Guard, Guard], oracle: testOracle(1, [2]) }
+}

@@ -46,6 +46,8 @@ const PORTABLE = 0
 const ASYMMETRIC = 1
 
 const POLL_MS = 0.1
+/** Looks between two calls of `meanwhile`. */
+const LOOKS = 10
 
 /** How readers say that they are inside: by atomic operations, or plainly. */
 export type GuardForm = 'portable' | 'asymmetric'
@@ -56,6 +58,11 @@ export class Guard {
   readonly index: number
   readonly form: GuardForm
   readonly slot: Slot
+  /**
+   * Called about every millisecond that `synchronize` blocks; null: by nobody. For the thread that
+   * finds the dead, which else might wait for one of them.
+   */
+  readonly waiting: { meanwhile: (() => void) | null } = { meanwhile: null }
   private readonly isAsymmetric: boolean
   private readonly place: number
   private sequence: number
@@ -136,7 +143,9 @@ export class Guard {
    */
   synchronize(): void {
     const period = this.beginPeriod()
-    acquire(period)
+    const { meanwhile } = this.waiting
+    if (meanwhile === null) acquire(period)
+    else waitHelping(period, meanwhile)
   }
 
   /**
@@ -233,6 +242,13 @@ class GracePeriod implements Acquisition {
   private isAlive(): boolean {
     const token = load(this.words, this.index + TOKEN)
     return this.guard.slot.slots.isAlive(token)
+  }
+}
+
+function waitHelping(period: GracePeriod, meanwhile: () => void): void {
+  for (let i = 1; !period.step(); i++) {
+    if (i % LOOKS === 0) meanwhile()
+    wait(period.words, period.index, period.value, POLL_MS)
   }
 }
 
