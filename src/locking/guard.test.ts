@@ -11,6 +11,7 @@ import {
   SLOT,
   TORN,
 } from '../../test/bodies/guard.ts'
+import { testOracle } from '../../test/bodies/locks.ts'
 import { sharedWords, TestThread, until } from '../../test/thread.ts'
 import { Locks } from '../locking.ts'
 import { Guard, type GuardForm } from './guard.ts'

@@ -179,6 +179,6 @@ export const models = [
   ]),
   sem('percpu rwsem, one of 2+2 dies', TWO_AND_TWO, {
     deaths: 1,
-    search: { pct: 4, runs: 10_000, seed: 1 },
+    search: { pct: 4, runs: 3000, seed: 1 },
   }),
 ]

@@ -459,7 +459,7 @@ export const models = [
   pages(DRAINS, USER_AND_OPERATOR, TWO),
   pages(DRAINS, USER_AND_OPERATOR, { ...TWO, form: 'asymmetric' }),
   pages('2 take, 1 drains and takes a block', [...TWO_USERS, OPERATOR], TWO),
-  pages('2 take, 1 isolates, 1 moves a block', [...TWO_USERS, ISOLATOR, MOVER], TWO),
+  pages('1 takes, 1 isolates, 1 moves a block', [USER, ISOLATOR, MOVER], TWO),
   pages('1 takes, 1 moves a block', [USER, MOVER], TWO),
   pages('2 take and give, one dies', TWO_USERS, ONE_DEATH),
   pages('1 takes a page, 1 two, one dies', [USER, CHUNK_USER], ONE_DEATH),
