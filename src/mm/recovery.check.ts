@@ -21,11 +21,12 @@ import {
 import { slotOf } from '../../test/litmus/threads.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
+import { assert } from '../lib/assert.ts'
 import { Mutex } from '../locking/mutex.ts'
 import { PercpuRwsem } from '../locking/percpu-rwsem.ts'
 import { CACHE_LINE_WORDS, Slots, tokenOf } from '../locking/slots.ts'
 import { Blocks } from './blocks.ts'
-import { BLOCK_RECORD_WORDS, BLOCK_STATE, BlockState } from './geometry.ts'
+import { BLOCK_EPOCH, BLOCK_RECORD_WORDS, BLOCK_STATE, BlockState } from './geometry.ts'
 import { initMemmap } from './memmap.ts'
 import { recoverBlocks } from './recovery.ts'
 import {
@@ -141,9 +142,12 @@ class Operator {
     const { blocks, frames } = this
     const state = blocks.state(block)
     if (state !== BlockState.Absent) return
+    const epoch = blocks.epoch(block)
     this.transition(() => beginAdd(blocks, block))
     initMemmap(blocks.control, frames, block)
     this.transition(() => finishAdd(blocks, block))
+    const now = blocks.epoch(block)
+    assert(now === epoch + 1, 'a block that was added is in its old epoch')
   }
 
   private recover(): void {
@@ -219,6 +223,7 @@ function operators(name: string, works: readonly Work[], setting: Setting = {}) 
         for (const [block, state] of states.entries()) {
           if (state !== BlockState.Absent) present(prepared, block, state)
         }
+        prepared.control.blocks[BLOCK_RECORD_WORDS + BLOCK_EPOCH] = 1
         if (isLeft) leave(prepared)
         return prepared
       }),

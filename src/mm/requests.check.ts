@@ -214,6 +214,27 @@ function failing(name: string, parts: Parts = SHIPPED) {
   })
 }
 
+/** A client asks while the machine is shut down: nobody serves. */
+const shutDown = model({
+  name: 'requests: the machine is shut down',
+  shared: t => ({
+    s: t.int32(Slots.words(2), { init: aliveThreads }),
+    r: t.int32(WORDS.mailbox),
+    d: t.int32(WORDS.shared),
+  }),
+  threads: [
+    {
+      name: 'client',
+      body: (face: Face) => {
+        const code = codeOfAnswer(open(face, SHIPPED), 0)
+        assert(code === 'ENODEV', `${code} of nobody`)
+      },
+    },
+    { name: 'main', body: ({ d }: Face) => store(d, STOP, 1) },
+  ],
+  timeouts: true,
+})
+
 /** Posts over what a dead client has asked for. */
 class WithoutC1 extends Requests {
   override ask(request: Request): number[] {
@@ -287,6 +308,7 @@ export const models = [
   }),
   requests('2 clients, one dies or the service thread', { deaths: 1 }),
   failing('what failed is done again by a successor'),
+  shutDown,
   broken('without C1', WithoutC1, 'exception', { deaths: 1 }),
   broken('C3 before C2', C3BeforeC2, 'exception'),
   broken('without C5', WithoutC5, 'exception'),
