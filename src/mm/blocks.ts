@@ -12,6 +12,7 @@
  */
 import { load, store } from '#atomics'
 import { assert } from '../lib/assert.ts'
+import type { Slots } from '../locking/slots.ts'
 import {
   BLOCK_EPOCH,
   BLOCK_FREE,
@@ -152,12 +153,18 @@ export class Blocks {
     store(this.control.events, CHANGED_BY, 0)
   }
 
-  /**
-   * The token of who changes states, or died while it did, so that states and counters need not
-   * belong together until what it left is undone. 0: nobody. Call with `memHotplugLock` held.
-   */
+  /** The token of who changes states, or died while it did; 0: nobody. Call as `isLeft`. */
   changedBy(): number {
     return load(this.control.events, CHANGED_BY)
+  }
+
+  /**
+   * Whether who changed states died while it did, so that states and counters need not belong
+   * together until what it left is undone. Call with `memHotplugLock` held.
+   */
+  isLeft(slots: Slots): boolean {
+    const changedBy = this.changedBy()
+    return changedBy !== 0 && !slots.isAlive(changedBy)
   }
 
   /**

@@ -105,8 +105,7 @@ export class Memory {
     const { locks, blocks } = this.hotplug
     locks.getOnlineMems()
     try {
-      const changedBy = blocks.changedBy()
-      const isLeft = changedBy !== 0 && !locks.slot.slots.isAlive(changedBy)
+      const isLeft = blocks.isLeft(locks.slot.slots)
       if (!isLeft) blocks.assertWhole()
       return this.blocks()
     } finally {

@@ -24,9 +24,9 @@ import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Mutex } from '../locking/mutex.ts'
 import { PercpuRwsem } from '../locking/percpu-rwsem.ts'
-import { CACHE_LINE_WORDS, Slots, tokenOf } from '../locking/slots.ts'
+import { CACHE_LINE_WORDS, type Slot, Slots, tokenOf } from '../locking/slots.ts'
 import { Blocks } from './blocks.ts'
-import { BLOCK_EPOCH, BLOCK_RECORD_WORDS, BLOCK_STATE, BlockState } from './geometry.ts'
+import { BLOCK_EPOCH, BLOCK_RECORD_WORDS, BLOCK_STATE, BlockState, ZoneKind } from './geometry.ts'
 import { initMemmap } from './memmap.ts'
 import { recoverBlocks } from './recovery.ts'
 import {
@@ -59,7 +59,8 @@ interface Without {
 /** An operator's hands. */
 class Operator {
   readonly blocks: Blocks
-  readonly zone: Zone
+  readonly zones: readonly Zone[]
+  private readonly slot: Slot
   private readonly frames: Declared
   private readonly memAddRemoveLock: Mutex
   private readonly memHotplugLock: PercpuRwsem
@@ -71,7 +72,9 @@ class Operator {
     this.without = without
     this.frames = new Declared(face)
     this.blocks = new Blocks(control)
-    this.zone = new Zone(slot, control, this.frames, 0)
+    const normal = new Zone(slot, control, this.frames, 0)
+    this.zones = [normal, new Zone(slot, control, this.frames, 1)]
+    this.slot = slot
     this.memAddRemoveLock = new Mutex(slot, face.l, 0)
     this.memHotplugLock = new PercpuRwsem(slot, face.l, CACHE_LINE_WORDS)
   }
@@ -98,18 +101,17 @@ class Operator {
 
   /** As `transition` of hotplug.ts. */
   transition(body: () => void): void {
-    if (this.without.memHotplugLock) {
-      body()
-      return
-    }
-    this.memHotplugLock.downWrite()
+    if (!this.without.memHotplugLock) this.memHotplugLock.downWrite()
+    this.blocks.beginChange(this.slot.token)
     body()
-    this.memHotplugLock.upWrite()
+    this.blocks.endChange()
+    if (!this.without.memHotplugLock) this.memHotplugLock.upWrite()
   }
 
-  /** As the whole of an online, to a notifier's veto if so asked. */
+  /** As the whole of an online in zone Movable, to a notifier's veto if so asked. */
   online(block: number, isVetoed = false): void {
-    const { blocks, zone } = this
+    const { blocks } = this
+    const zone = this.zones[ZoneKind.Movable]!
     const state = blocks.state(block)
     if (state !== BlockState.Offline) return
     this.transition(() => beginOnline(blocks, block))
@@ -119,9 +121,13 @@ class Operator {
 
   /** As the whole of an offline, of a block of which nobody has a page. */
   offline(block: number, isVetoed = false): void {
-    const { blocks, zone } = this
+    const { blocks } = this
     const state = blocks.state(block)
     if (state !== BlockState.Online) return
+    const kind = blocks.zoneKind(block)
+    const zone = this.zones[kind]!
+    const nrUsed = blocks.usedPages(block)
+    assert(nrUsed === 0, 'somebody has a page that nobody took')
     this.transition(() => beginOffline(blocks, zone, block))
     if (isVetoed) this.transition(() => undoOffline(blocks, zone, block))
     else this.transition(() => finishOffline(blocks, zone, block))
@@ -152,9 +158,7 @@ class Operator {
 
   private recover(): void {
     if (this.without.recovery) return
-    this.memHotplugLock.downWrite()
-    recoverBlocks(this.blocks, [this.zone, this.zone], () => {})
-    this.memHotplugLock.upWrite()
+    this.transition(() => recoverBlocks(this.blocks, this.zones, () => {}))
   }
 }
 
@@ -168,12 +172,13 @@ function operator(work: Work, without: Without) {
   }
 }
 
-/** Looks at the whole. */
+/** As `walkBlocks` of memory.ts. */
 function onlooker(face: Face): void {
   const mems = new PercpuRwsem(ownSlot(face), face.l, CACHE_LINE_WORDS)
   const blocks = new Blocks(controlOf(face, TINIEST))
-  const writerDied = mems.downRead()
-  if (!writerDied) blocks.assertWhole()
+  mems.downRead()
+  const isLeft = blocks.isLeft(new Slots(face.s))
+  if (!isLeft) blocks.assertWhole()
   mems.upRead()
 }
 
@@ -262,6 +267,7 @@ function areAtRest({ b }: MemoryWords): boolean {
 }
 
 const offline: Work = operator => operator.offline(0)
+const offlineOther: Work = operator => operator.offline(1)
 const vetoedOffline: Work = operator => operator.offline(0, true)
 const remove: Work = operator => operator.remove(1)
 const keptRemove: Work = operator => operator.remove(1, true)
@@ -278,6 +284,7 @@ export const models = [
   operators('one is removed or goes online', [remove, online]),
   operators('the system keeps one, or it goes online', [keptRemove, online]),
   operators('one goes offline, another is added', [offline, add], ABSENT),
+  operators('one goes online and offline', [online, offlineOther]),
   operators('vetoes', [vetoedOffline, vetoedOnline]),
   operators('offline, a death', [offline, nothing], DEATH),
   operators('online, a death', [online, nothing], DEATH),

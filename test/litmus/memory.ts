@@ -13,6 +13,7 @@ import {
   BLOCK_STATE,
   BLOCK_ZONE,
   BlockState,
+  CHANGED_BY,
   type Frames,
   type Geometry,
   type MemoryControl,
@@ -24,6 +25,7 @@ import {
   WRITE_PROTECT_EVENT,
   ZONE_DIRTY,
   ZONE_FREE,
+  ZONE_RECORD_WORDS,
 } from '../../src/mm/geometry.ts'
 import { initMemmap, isFreeWord, nrManagedPages, recordOfPage } from '../../src/mm/memmap.ts'
 import { PageAllocator } from '../../src/mm/page-allocator.ts'
@@ -149,6 +151,7 @@ export function memoryViews(t: Declare, make: () => Prepared) {
 
 const EVENTS = {
   EVENT: WRITE_PROTECT_EVENT,
+  CHANGED_BY,
   VIRTUAL_HIGH,
   PERCPU_DISABLED,
   ONLINE_PAGES,
@@ -219,22 +222,26 @@ export interface MemoryWords {
   readonly m2: Readable
 }
 
-/** Whether blocks' states, page words and counters say the same, with all blocks in zone Normal. */
+/** Whether blocks' states, page words and counters say the same, and nobody changes them. */
 export function isExact({ z, b, e, ...memmaps }: MemoryWords, geometry: Geometry): boolean {
   const { m0, m1, m2 } = memmaps
-  let inZone = 0
+  const inZone = [0, 0]
   let online = 0
   for (const [block, memmap] of [m0, m1, m2].slice(0, geometry.nrBlocks).entries()) {
     const field = (index: number): number => b[block * BLOCK_RECORD_WORDS + index]!
     const state = field(BLOCK_STATE)
     const hasPages = state === BlockState.Online || state === BlockState.GoingOffline
     const nrFree = hasPages ? countFree(memmap, geometry) : 0
-    if (field(BLOCK_ZONE) !== 0 || field(BLOCK_FREE) !== nrFree) return false
-    if (field(BLOCK_ISOLATED) === 0) inZone += nrFree
+    if (field(BLOCK_FREE) !== nrFree) return false
+    if (field(BLOCK_ISOLATED) === 0) inZone[field(BLOCK_ZONE)]! += nrFree
     if (hasPages) online += nrManagedPages(geometry)
   }
-  const isSettled = z[ZONE_DIRTY] === 0 && z[ZONE_FREE] === inZone
-  return isSettled && e[ONLINE_PAGES] === online
+  const isSettled = inZone.every(
+    (nrFree, kind) =>
+      z[kind * ZONE_RECORD_WORDS + ZONE_DIRTY] === 0 &&
+      z[kind * ZONE_RECORD_WORDS + ZONE_FREE] === nrFree,
+  )
+  return isSettled && e[ONLINE_PAGES] === online && e[CHANGED_BY] === 0
 }
 
 function countFree(memmap: Readable, { memmapPages, pagesPerBlock }: Geometry): number {
