@@ -12,9 +12,13 @@ import { store } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import type { GuardForm } from '../locking/guard.ts'
 import { Slots, type ThreadOracle } from '../locking/slots.ts'
+import { now } from './clock.ts'
 import type { Control } from './control.ts'
 
-const STARTS_MAX = 3
+/** Starts, one soon after the other, before that is given up. */
+const STARTS_MAX = 10
+/** One that has lived so long after it was ready is not one that dies at its start. */
+const LIVED_MS = 1000
 
 /** What to use of the machine: all that works, or only what every Node has. */
 export type Arch = 'auto' | 'portable'
@@ -66,6 +70,7 @@ export class Service {
   private readonly onNews: (news: unknown) => void
   private worker: Worker
   private nrStarts = 1
+  private readyAt = now()
   private isStopping = false
 
   /**
@@ -120,7 +125,7 @@ export class Service {
     worker.on('error', reason => (error = reason))
     worker.on('message', (news: ServiceReport) => {
       if (!('tid' in news)) return this.onNews(news)
-      this.nrStarts = 1
+      this.readyAt = now()
       this.report = news
       if (!this.isStopping) worker.unref()
     })
@@ -132,8 +137,11 @@ export class Service {
   private restart(dead: Worker, cause?: unknown): void {
     if (this.isStopping || dead !== this.worker) return
     if (this.nrStarts === STARTS_MAX) {
-      throw new Error(`the service thread died ${STARTS_MAX} times before it was ready`, { cause })
+      throw new Error(`the service thread died ${STARTS_MAX} times, each soon after the last`, {
+        cause,
+      })
     }
+    if (now() - this.readyAt > LIVED_MS) this.nrStarts = 1
     this.nrStarts++
     const worker = startWorker(this.data)
     this.worker = worker

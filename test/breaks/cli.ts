@@ -1,10 +1,10 @@
 /*
- * `npm run break -- [KIND]... [--runs N] [--least N]`: leaves out one protection, and sees that `npm
- * start` notices.
+ * `npm run break -- [KIND]... [--runs N] [--least N]`: leaves out one protection, and sees that
+ * `npm start` notices.
  *
- * Each run is act two on a small machine, again and again (`--voyages`), with a test build's twin of
- * lib/protections.ts. It must end with a failure or be stopped by its watchdog. As a control, the
- * same with nothing left out must pass.
+ * Each run is act two on a small machine, again and again (`--voyages`), with a test build's twin
+ * of lib/protections.ts. It must end with a failure or be stopped by its watchdog. As a control,
+ * the same with nothing left out must pass.
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
