@@ -6,12 +6,14 @@
  * itself once more with them.
  */
 import { spawnSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { HotplugError } from '../lib/errors.ts'
 import { CheckFailure } from './failure.ts'
 import { findChecks, type Loaded, loadChecks } from './load.ts'
 import type { CheckOptions, Report } from './model.ts'
+import { checkInParallel } from './parallel.ts'
 import { playModel, tellPlayed } from './run.ts'
 import { parseSchedule } from './schedule.ts'
 import { grouped, Table } from './table.ts'
@@ -26,6 +28,7 @@ const HELP = `hotplug-check [files or folders]
   --workers            run the schedule on real threads, and compare where it ends: the one of
                        --replay, or the one found for each model that must fail
   --identity history   merge no moments of threads: always sound, seldom ends
+  --jobs N             check files at a time, each in a process of its own (one per core)
   --json               figures as JSON on stdout
   --help               this text
 
@@ -40,28 +43,37 @@ interface Arguments {
   readonly replay: string | undefined
   readonly workers: boolean
   readonly identity: 'frames' | 'history' | undefined
+  /** Check files at a time. */
+  readonly jobs: number
   readonly json: boolean
   readonly help: boolean
 }
 
+const ARGUMENTS = {
+  allowPositionals: true,
+  options: {
+    only: { type: 'string', default: '' },
+    replay: { type: 'string' },
+    workers: { type: 'boolean', default: false },
+    identity: { type: 'string' },
+    jobs: { type: 'string' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+} as const
+
 function readArguments(): Arguments {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      only: { type: 'string', default: '' },
-      replay: { type: 'string' },
-      workers: { type: 'boolean', default: false },
-      identity: { type: 'string' },
-      json: { type: 'boolean', default: false },
-      help: { type: 'boolean', default: false },
-    },
-  })
+  const { values, positionals } = parseArgs(ARGUMENTS)
   const { identity } = values
+  const jobs = Number(values.jobs ?? availableParallelism())
+  if (!Number.isInteger(jobs) || jobs < 1) {
+    throw new HotplugError('EINVAL', `--jobs ${values.jobs}`, 'it is a number from 1 on')
+  }
   if (identity !== undefined && identity !== 'frames' && identity !== 'history') {
     throw new HotplugError('EINVAL', `--identity ${identity}`, 'it is frames or history')
   }
   const paths = positionals.length === 0 ? ['.'] : positionals
-  return { ...values, replay: values.replay, identity, paths }
+  return { ...values, replay: values.replay, identity, jobs, paths }
 }
 
 async function main(): Promise<number> {
@@ -70,7 +82,13 @@ async function main(): Promise<number> {
     process.stdout.write(HELP)
     return 0
   }
-  if (!process.execArgv.includes(CONDITION)) return again()
+  if (!process.execArgv.includes(CONDITION)) {
+    const files = findChecks(args.paths)
+    const isMany = files.length > 1 && args.replay === undefined && !args.json && args.only === ''
+    const nrProcesses = Math.min(args.jobs, files.length)
+    if (!isMany || nrProcesses === 1) return again()
+    return await checkInParallel(files, [...flags(), ...ownOptions()], nrProcesses)
+  }
   const all = await loadChecks(findChecks(args.paths))
   const chosen = all.filter(({ check }) => check.name.includes(args.only))
   if (chosen.length === 0) throw noModels(all, args)
@@ -78,12 +96,23 @@ async function main(): Promise<number> {
   return await checkAll(chosen, args)
 }
 
-/** Runs this command under the conditions that checking needs. */
-function again(): number {
+/** What node is given to run this command under the conditions that checking needs. */
+function flags(): string[] {
   const register = new URL('./register.js', import.meta.url).href
-  const self = fileURLToPath(import.meta.url)
-  const flags = [...process.execArgv, CONDITION, '--import', register]
-  const argv = [...flags, self, ...process.argv.slice(2)]
+  return [...process.execArgv, CONDITION, '--import', register, fileURLToPath(import.meta.url)]
+}
+
+/** The options of this call, without its files. */
+function ownOptions(): string[] {
+  const { tokens } = parseArgs({ ...ARGUMENTS, tokens: true })
+  return tokens.flatMap(token => {
+    if (token.kind !== 'option') return []
+    return token.value === undefined ? [token.rawName] : [token.rawName, token.value]
+  })
+}
+
+function again(): number {
+  const argv = [...flags(), ...process.argv.slice(2)]
   const { status, error } = spawnSync(process.execPath, argv, { stdio: 'inherit' })
   if (error !== undefined) throw error
   return status ?? 1
