@@ -50,6 +50,8 @@ export const RequestKind = {
   Compact: 4,
   /** What a dead operator left: see recovery.ts. With `memHotplugLock` held for writing. */
   Recover: 5,
+  /** Block: its free pages leave, as far as they lie together. Answers as Discard. */
+  Trim: 6,
 } as const
 
 /** In what the answer to Discard counts. */

@@ -5,6 +5,8 @@
  * of those whose pages can all move, the highest of them. Before that, heaps are compacted, so that
  * what is in use fits into fewer pages.
  *
+ * Free pages of the blocks that stay give their memory back as well (trim.ts in service/).
+ *
  * Each block is an operation of its own, so several operators may work at once; a block that
  * another one has taken meanwhile is passed over, and the next is chosen by what is there then. A
  * block that refuses to go is reported, and another is tried.
@@ -19,7 +21,7 @@ import { nrManagedPages } from './memmap.ts'
 import { offlineBlock } from './offline.ts'
 import { type OnlineType, onlineBlock } from './online.ts'
 import { Limit, type OperationOptions } from './operation.ts'
-import { RequestKind } from './requests.ts'
+import { DISCARD_UNIT, RequestKind } from './requests.ts'
 
 /** What a resize came to; all sizes in bytes. */
 export interface ResizeReport {
@@ -98,12 +100,26 @@ class Resize {
         store(hotplug.blocks.control.events, REQUESTED_BLOCKS, target)
       }),
     )
+    const isGrowing = this.nrOnline() < target
     await this.grow(type)
     await this.shrink()
+    if (!isGrowing) await this.attempt(-1, () => this.trim())
     if (this.nrOnline() === target) await this.removeOffline()
     if (this.nrOnline() === target) this.blockedBy.length = 0
     else if (this.blockedBy.length === 0) {
       this.blockedBy.push({ device: 'memory', reason: 'another operator has changed its size' })
+    }
+  }
+
+  /** What is free in blocks that stay gives its memory back. */
+  private async trim(): Promise<void> {
+    const { blocks, requests } = this.hotplug
+    for (const block of blocks.in(BlockState.Online)) {
+      const args = [block]
+      const answer = await exclusively(this.hotplug, this.limit, () =>
+        requests.askAsync({ kind: RequestKind.Trim, args }),
+      )
+      this.returnedBytes += answer[0]! * DISCARD_UNIT
     }
   }
 

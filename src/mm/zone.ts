@@ -198,6 +198,18 @@ export class Zone {
     return -1
   }
 
+  /** As `take`, from that block only. Call between `begin` and `end`. */
+  takeFrom(block: number, order: number, word: number): number {
+    const { geometry } = this.control
+    const nrGivable = this.nrGivable(block)
+    if (nrGivable < 1 << order) return -1
+    this.change(block)
+    const page = takeChunk(this.frames.block(block), geometry, order, word)
+    if (page === 0) return -1
+    this.count(block, -(1 << order))
+    return block * geometry.pagesPerBlock + page
+  }
+
   /** As `free`. Call between `begin` and `end`. */
   put(pfn: number, order: number): void {
     const { geometry } = this.control

@@ -40,6 +40,7 @@ import { sliceWords } from '../mm/slice.ts'
 import type { VirtualPages } from '../mm/virtual-pages.ts'
 import { type MachineMemory, openCollections } from './machine-memory.ts'
 import { freePages, reservePages } from './room.ts'
+import { trimBlock } from './trim.ts'
 
 /** How long one request keeps the service thread from others. */
 const SLICE_MS = 8
@@ -170,6 +171,8 @@ export class MemoryDuties implements Duties {
         return [this.discard(first) / DISCARD_UNIT]
       case RequestKind.Compact:
         return [this.compactSome(first, second === 1) ? 1 : 0]
+      case RequestKind.Trim:
+        return [trimBlock(this.allocator.zones, this.blocks, this.real, first) / DISCARD_UNIT]
       case RequestKind.Recover:
         return this.recoverBlocks()
       default:
