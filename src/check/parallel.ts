@@ -8,8 +8,7 @@ import { statSync } from 'node:fs'
 import { relative } from 'node:path'
 import { grouped } from './table.ts'
 
-const SUMMARY =
-  /\n\n([\d,]+) models?, (?:all as they must be|([\d,]+) not as they must be): ([\d,]+) states in [\d,]+ ms\n$/
+const SUMMARY = /\n\n([\d,]+) models?, (?:all|([\d,]+) not) as they must be: ([\d,]+) states .*\n$/
 
 /** What one process came to. */
 interface Ended {

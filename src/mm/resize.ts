@@ -102,6 +102,7 @@ class Resize {
     )
     const isGrowing = this.nrOnline() < target
     await this.grow(type)
+    if (!isGrowing) await this.attempt(-1, () => this.compact())
     await this.shrink()
     if (!isGrowing) await this.attempt(-1, () => this.trim())
     if (this.nrOnline() === target) await this.removeOffline()
@@ -147,7 +148,6 @@ class Resize {
   }
 
   private async shrink(): Promise<void> {
-    if (this.isTooMuch()) await this.attempt(-1, () => this.compact())
     while (this.isTooMuch()) {
       const block = this.leastUsed()
       if (block === -1) break
