@@ -239,6 +239,8 @@ export class MemoryDuties implements Duties {
     const wanted = 2 * reservePages(this.blocks)
     let nrRetired = 1
     this.collect()
+    // Threads' lists may have what is kept back, without which nothing can be compacted.
+    if (freePages(this.allocator) <= reservePages(this.blocks)) this.drain()
     while (nrRetired > 0 && freePages(this.allocator) <= wanted && now() < endsAt) {
       nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.onRequest })
       this.collect()

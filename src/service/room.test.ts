@@ -1,0 +1,114 @@
+import { deepEqual, equal, ok } from 'node:assert/strict'
+import { test } from 'node:test'
+import { assertWhole, bootSmall, insides } from '../../test/bodies/blocks.ts'
+import type { Machine, SharedMap } from '../index.ts'
+import { freePages, reservePages } from './room.ts'
+
+const VALUE = 'v'.repeat(3000)
+/** Does not fit beside others on a page. */
+const LARGE = 'w'.repeat(150_000)
+const SIZES = { memory: '8MiB', maxMemory: '16MiB' } as const
+
+function mapOf(machine: Machine): SharedMap<string> {
+  return machine.map<string>('map', { codec: 'utf8' })
+}
+
+/** Sets keys until there is no room. @returns How many there are. */
+function fill(map: SharedMap<string>, value = VALUE): number {
+  for (let i = 0; ; i++) {
+    try {
+      map.set(`key${i}`, value)
+    } catch (error) {
+      equal((error as { code?: unknown }).code, 'ENOMEM')
+      return i
+    }
+  }
+}
+
+test('a set that finds no room throws ENOMEM, and has changed nothing', async t => {
+  const machine = await bootSmall(t, SIZES)
+  const map = mapOf(machine)
+  map.set('old', 'value')
+
+  const nrKeys = fill(map)
+  const free = freePages(insides(machine).allocator)
+
+  ok(nrKeys > 1500, `${nrKeys} keys had room`)
+  ok(free > 0 && free <= reservePages(insides(machine).hotplug.blocks) + 1)
+  const refused = () => map.set('old', LARGE)
+  equal(codeOf(refused), 'ENOMEM')
+  equal(map.get('old'), 'value')
+  equal(
+    codeOf(() => map.update('old', () => LARGE)),
+    'ENOMEM',
+  )
+  equal(
+    codeOf(() => map.getOrSet('new', () => LARGE)),
+    'ENOMEM',
+  )
+  equal(map.has('new'), false)
+  equal(map.size, nrKeys + 1)
+  for (let i = 0; i < nrKeys; i++) equal(map.get(`key${i}`), VALUE)
+  assertWhole(machine)
+})
+
+test('after deletes there is room again', async t => {
+  const machine = await bootSmall(t, SIZES)
+  const map = mapOf(machine)
+  const nrKeys = fill(map)
+
+  for (let i = 0; i < nrKeys; i += 2) map.delete(`key${i}`)
+  for (let i = 0; i < nrKeys / 4; i++) map.set(`another${i}`, VALUE)
+  map.set('large', LARGE)
+
+  equal(map.get('large'), LARGE)
+  for (let i = 1; i < nrKeys; i += 2) equal(map.get(`key${i}`), VALUE)
+  assertWhole(machine)
+})
+
+test('after a resize there is room again', async t => {
+  const machine = await bootSmall(t, SIZES)
+  const map = mapOf(machine)
+  const nrKeys = fill(map)
+
+  const { blockedBy } = await machine.memory.resize('16MiB')
+  deepEqual(blockedBy, [])
+  map.set('large', LARGE)
+
+  equal(map.get('large'), LARGE)
+  equal(map.size, nrKeys + 1)
+})
+
+test('a full machine cannot shrink, says so, and loses nothing', async t => {
+  const machine = await bootSmall(t, SIZES)
+  const map = mapOf(machine)
+  const nrKeys = fill(map)
+
+  const { afterBytes, blockedBy } = await machine.memory.resize('4MiB')
+
+  equal(afterBytes, 8 * 2 ** 20)
+  ok(blockedBy.length > 0)
+  for (let i = 0; i < nrKeys; i++) equal(map.get(`key${i}`), VALUE)
+})
+
+test('a full machine whose garbage is everywhere gives room without a free page to spare', async t => {
+  const machine = await bootSmall(t, SIZES)
+  const map = mapOf(machine)
+  const nrKeys = fill(map)
+  for (let i = 0; i < nrKeys; i += 3) map.delete(`key${i}`)
+
+  for (let round = 0; round < 3; round++) {
+    for (let i = 1; i < nrKeys; i += 3) map.set(`key${i}`, VALUE)
+  }
+
+  for (let i = 2; i < nrKeys; i += 3) equal(map.get(`key${i}`), VALUE)
+})
+
+function codeOf(call: () => unknown): unknown {
+  try {
+    call()
+    return ''
+  } catch (error) {
+    return (error as { code?: unknown }).code
+  }
+}
