@@ -197,6 +197,24 @@ export function copyIn(
 }
 
 /** As in native.ts. */
+export function copyBytesOut(
+  target: Uint8Array,
+  targetIndex: number,
+  words: Words,
+  index: number,
+  nrBytes: number,
+): void {
+  step()
+  native.copyBytesOut(target, targetIndex, words, index, nrBytes)
+}
+
+/** As in native.ts. */
+export function textOut(words: Words, index: number, nrBytes: number): string {
+  step()
+  return native.textOut(words, index, nrBytes)
+}
+
+/** As in native.ts. */
 export function copyWords(
   target: Words,
   targetIndex: number,

@@ -14,6 +14,8 @@
  * storing thread does an atomic operation other than a load, or any thread calls `barrierAll()`.
  */
 
+import { utf8Of } from '../lib/utf8.ts'
+
 /** Words of shared memory. */
 export type Words = Int32Array
 
@@ -121,8 +123,8 @@ export function storePlain(words: Words, index: number, value: number): void {
   words[index] = value
 }
 
-/** From so many words on, a copy by the engine is worth the view that it needs. */
-const BULK_WORDS = 96
+/** From so many words on, a copy by the engine is worth the call. */
+const BULK_WORDS = 64
 
 /** Copies `nrWords` words of shared memory out, in any order, each plain. */
 export function copyOut(
@@ -132,8 +134,12 @@ export function copyOut(
   index: number,
   nrWords: number,
 ): void {
-  if (nrWords >= BULK_WORDS) target.set(words.subarray(index, index + nrWords), targetIndex)
-  else for (let i = 0; i < nrWords; i++) target[targetIndex + i] = words[index + i] as number
+  if (nrWords < BULK_WORDS) {
+    for (let i = 0; i < nrWords; i++) target[targetIndex + i] = words[index + i] as number
+  } else {
+    const end = (index + nrWords) * 4
+    bytesOf(words).copy(bytesOf(target), targetIndex * 4, index * 4, end)
+  }
 }
 
 /** Copies `nrWords` words into shared memory, in any order, each plain. */
@@ -144,8 +150,44 @@ export function copyIn(
   sourceIndex: number,
   nrWords: number,
 ): void {
-  if (nrWords >= BULK_WORDS) words.set(source.subarray(sourceIndex, sourceIndex + nrWords), index)
-  else for (let i = 0; i < nrWords; i++) words[index + i] = source[sourceIndex + i] as number
+  if (nrWords < BULK_WORDS) {
+    for (let i = 0; i < nrWords; i++) words[index + i] = source[sourceIndex + i] as number
+  } else {
+    const end = (sourceIndex + nrWords) * 4
+    bytesOf(source).copy(bytesOf(words), index * 4, sourceIndex * 4, end)
+  }
+}
+
+/** Copies `nrBytes` bytes of shared words out, in any order, each plain. */
+export function copyBytesOut(
+  target: Uint8Array,
+  targetIndex: number,
+  words: Words,
+  index: number,
+  nrBytes: number,
+): void {
+  if (nrBytes >= BULK_WORDS * 4) {
+    bytesOf(words).copy(target, targetIndex, index * 4, index * 4 + nrBytes)
+    return
+  }
+  const nrWhole = nrBytes & ~3
+  const start = target.byteOffset + targetIndex
+  const over = wordsOver(target, start, start + nrWhole)
+  let done = 0
+  if (over !== null) {
+    const first = start >>> 2
+    const nrWords = nrWhole >>> 2
+    for (let i = 0; i < nrWords; i++) over[first + i] = words[index + i] as number
+    done = nrWhole
+  }
+  for (let at = done; at < nrBytes; at++) {
+    target[targetIndex + at] = (words[index + (at >>> 2)] as number) >>> ((at & 3) << 3)
+  }
+}
+
+/** The first `nrBytes` bytes of shared words, which are UTF-8, each read plainly. */
+export function textOut(words: Words, index: number, nrBytes: number): string {
+  return utf8Of(bytesOf(words), index * 4, index * 4 + nrBytes)
 }
 
 /** Copies `nrWords` words of shared memory to other shared memory, in any order, each plain. */
@@ -162,6 +204,41 @@ export function copyWords(
 /** Stores `value` into `nrWords` words from `index` on, each plain. */
 export function fillPlain(words: Words, index: number, value: number, nrWords: number): void {
   words.fill(value, index, index + nrWords)
+}
+
+const NO_WORDS = new Int32Array(0)
+/** Words that were asked for by bytes, and the last ones: most often they are the next as well. */
+const views = new WeakMap<Int32Array, Buffer>()
+let lastWords: Int32Array = NO_WORDS
+let lastBytes: Buffer = Buffer.alloc(0)
+/** The buffer that words were copied to, and all of its words when that was twice in a row. */
+let lastBuffer: ArrayBufferLike = lastBytes.buffer
+let lastOver: Int32Array = NO_WORDS
+
+function bytesOf(words: Int32Array): Buffer {
+  if (words === lastWords) return lastBytes
+  let bytes = views.get(words)
+  if (bytes === undefined) {
+    bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength)
+    views.set(words, bytes)
+  }
+  lastWords = words
+  lastBytes = bytes
+  return bytes
+}
+
+/** @returns All words of the buffer that `target` is a part of; null: go by bytes. */
+function wordsOver(target: Uint8Array, start: number, end: number): Int32Array | null {
+  const { buffer } = target
+  if (buffer !== lastBuffer) {
+    lastBuffer = buffer
+    lastOver = NO_WORDS
+    return null
+  }
+  if ((start & 3) !== 0) return null
+  if (lastOver.length * 4 >= end) return lastOver
+  lastOver = new Int32Array(buffer, 0, buffer.byteLength >>> 2)
+  return lastOver.length * 4 >= end ? lastOver : null
 }
 
 let membarrier = (): void => {

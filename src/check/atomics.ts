@@ -121,6 +121,27 @@ export function copyIn(
 }
 
 /** See the seam. */
+export function copyBytesOut(
+  target: Uint8Array,
+  targetIndex: number,
+  words: Words,
+  index: number,
+  nrBytes: number,
+): void {
+  for (let at = 0; at < nrBytes; at += 4) {
+    const word = loadPlain(words, index + (at >>> 2))
+    for (let i = 0; i < 4 && at + i < nrBytes; i++) target[targetIndex + at + i] = word >>> (i * 8)
+  }
+}
+
+/** See the seam. */
+export function textOut(words: Words, index: number, nrBytes: number): string {
+  const bytes = new Uint8Array(nrBytes)
+  copyBytesOut(bytes, 0, words, index, nrBytes)
+  return new TextDecoder().decode(bytes)
+}
+
+/** See the seam. */
 export function copyWords(
   target: Words,
   targetIndex: number,

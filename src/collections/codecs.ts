@@ -1,4 +1,5 @@
 import { deserialize, serialize } from 'node:v8'
+import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { requireName } from './registry.ts'
 
@@ -20,8 +21,9 @@ export interface InnerCodec<V> {
   readonly name: string
   /** What is to be written: bytes, or a string to be written as UTF-8. */
   toPlain(value: V, operation: string): Uint8Array | string
-  /** @param scratch Private; its first `nrBytes` are the value, until the map is used again. */
-  fromScratch(scratch: Buffer, nrBytes: number): V
+  /** What becomes a value: a text, or bytes. */
+  readonly isText: boolean
+  fromText(text: string): V
   /** @param bytes A copy, the callee's to keep. */
   fromCopy(bytes: Buffer): V
 }
@@ -32,7 +34,8 @@ const BYTES: InnerCodec<Uint8Array> = {
     if (value instanceof Uint8Array) return value
     return refuse(operation, `the value is ${kindOf(value)}, no Uint8Array`)
   },
-  fromScratch: copyOf,
+  isText: false,
+  fromText: noText,
   fromCopy: bytes => bytes,
 }
 
@@ -42,7 +45,8 @@ const UTF8: InnerCodec<string> = {
     if (typeof value === 'string') return value
     return refuse(operation, `the value is ${kindOf(value)}, no string`)
   },
-  fromScratch: (scratch, nrBytes) => scratch.toString('utf8', 0, nrBytes),
+  isText: true,
+  fromText: text => text,
   fromCopy: bytes => bytes.toString('utf8'),
 }
 
@@ -53,14 +57,16 @@ const JSON_TEXT: InnerCodec<unknown> = {
     if (text !== undefined) return text
     return refuse(operation, `the value is ${kindOf(value)}, which JSON has not`)
   },
-  fromScratch: (scratch, nrBytes) => JSON.parse(scratch.toString('utf8', 0, nrBytes)),
+  isText: true,
+  fromText: text => JSON.parse(text),
   fromCopy: bytes => JSON.parse(bytes.toString('utf8')),
 }
 
 const V8: InnerCodec<unknown> = {
   name: 'v8',
   toPlain: value => serialize(value),
-  fromScratch: (scratch, nrBytes) => deserialize(copyOf(scratch, nrBytes)),
+  isText: false,
+  fromText: noText,
   fromCopy: bytes => deserialize(bytes),
 }
 
@@ -96,7 +102,8 @@ export function codecOf<V>(operation: string, codec: CodecName | Codec<V>): Inne
       if (bytes instanceof Uint8Array) return bytes
       return refuse(operation, `codec ${codec.name} made ${kindOf(bytes)}, no Uint8Array`)
     },
-    fromScratch: (scratch, nrBytes) => codec.decode(new Uint8Array(scratch.subarray(0, nrBytes))),
+    isText: false,
+    fromText: noText,
     fromCopy: bytes => codec.decode(new Uint8Array(bytes)),
   }
 }
@@ -106,6 +113,10 @@ export function copyOf(scratch: Buffer, nrBytes: number): Buffer {
   const copy = Buffer.allocUnsafe(nrBytes)
   scratch.copy(copy, 0, 0, nrBytes)
   return copy
+}
+
+function noText(): never {
+  assert(false, 'codec: it is made of bytes')
 }
 
 function kindOf(value: unknown): string {

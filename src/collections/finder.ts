@@ -33,6 +33,8 @@ import {
   ENTRY_SIZES,
   homeOf,
   KEY_BYTES_MASK,
+  nrSlotsOf,
+  SHARD_BITS,
   TABLE,
   TOMBSTONE,
 } from './layout.ts'
@@ -44,6 +46,8 @@ export class Finder {
   words: Words
   at = 0
   sizes = 0
+  /** Where its value begins. */
+  valueAt = 0
   /** The key's slot; if it was not found, the first that can be its, which holds `slot`. */
   slotWords: Words
   slotAt = 0
@@ -58,6 +62,14 @@ export class Finder {
   private readonly frames: Frames
   private readonly geometry: Geometry
   private readonly isPlain: boolean
+  /** Of the geometry, for `look`. */
+  private readonly unitShift: number
+  private readonly pagesShift: number
+  private readonly pagesMask: number
+  private readonly pageWordsShift: number
+  private readonly addressMask: number
+  private readonly addressBits: number
+  private readonly tagMask: number
 
   constructor(context: CollectionsContext) {
     this.table = new Table(context)
@@ -66,8 +78,50 @@ export class Finder {
     this.frames = context.frames
     this.geometry = context.memory.geometry
     this.isPlain = context.guard.form === 'asymmetric'
+    this.unitShift = this.geometry.unitsPerPageShift
+    this.pagesShift = this.geometry.pagesPerBlockShift
+    this.pagesMask = this.geometry.pagesPerBlock - 1
+    this.pageWordsShift = this.geometry.pageWordsShift
+    this.addressMask = this.table.addresses.addressMask
+    this.addressBits = this.table.addresses.addressBits
+    this.tagMask = this.table.addresses.tagMask
     this.words = this.shards
     this.slotWords = this.shards
+  }
+
+  /**
+   * As `find`, for readers: says nothing of slots, and is short. Nearly every table is on an
+   * entries page, which is looked up once.
+   *
+   * @returns Whether the key has an entry: its word 1 is `sizes`, its value begins at
+   *   `words[valueAt]`.
+   */
+  look(shard: number, key: Key): boolean {
+    const { pageTable, frames, unitShift, pagesShift, pagesMask, pageWordsShift } = this
+    const index = shard + TABLE
+    const table = this.isPlain ? loadPlain(this.shards, index) : load(this.shards, index) // F1
+    if (table === 0) return false
+    const unitMask = (1 << unitShift) - 1
+    if ((table & unitMask) === 0) return this.lookInRun(shard, key)
+    const tablePte = loadPlain(pageTable, (table >>> unitShift) * VIRTUAL_RECORD_WORDS + PTE)
+    const tablePfn = (tablePte >>> 1) - 1
+    const slots = frames.block(tablePfn >>> pagesShift)
+    const header = ((tablePfn & pagesMask) << pageWordsShift) + (table & unitMask) * UNIT_WORDS
+    const nrSlots = nrSlotsOf(loadPlain(slots, header + ENTRY_SIZES))
+    const first = header + ENTRY_HEADER_WORDS
+    const { addressMask } = this
+    const { hash } = key
+    const tag = ((hash >>> SHARD_BITS) & this.tagMask) << this.addressBits
+    let i = homeOf(hash, nrSlots)
+    for (let left = nrSlots; left > 0; left--) {
+      const slot = loadPlain(slots, first + i) // F2
+      if (slot === 0) return false
+      if ((slot & ~addressMask) === tag && slot !== TOMBSTONE) {
+        if (this.matches(slot & addressMask, key)) return true
+      }
+      i = i + 1 === nrSlots ? 0 : i + 1
+    }
+    return false
   }
 
   /**
@@ -146,26 +200,32 @@ export class Finder {
     return next === 0
   }
 
+  private lookInRun(shard: number, key: Key): boolean {
+    return this.find(shard, key) !== 0
+  }
+
   /** F3. */
   private matches(address: number, key: Key): boolean {
-    const { unitsPerPageShift, pagesPerBlockShift, pagesPerBlock, pageWordsShift } = this.geometry
-    const vpn = address >>> unitsPerPageShift
-    const unit = address & ((1 << unitsPerPageShift) - 1)
-    const pte = loadPlain(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + PTE)
+    const { unitShift, pageTable } = this
+    const unit = address & ((1 << unitShift) - 1)
+    const pte = loadPlain(pageTable, (address >>> unitShift) * VIRTUAL_RECORD_WORDS + PTE)
     const pfn = (pte >>> 1) - 1
-    const words = this.frames.block(pfn >>> pagesPerBlockShift)
-    const at = ((pfn & (pagesPerBlock - 1)) << pageWordsShift) + unit * UNIT_WORDS
+    const words = this.frames.block(pfn >>> this.pagesShift)
+    const at = ((pfn & this.pagesMask) << this.pageWordsShift) + unit * UNIT_WORDS
     const hash = loadPlain(words, at + ENTRY_HASH)
     if (hash !== key.hash) return false
     const sizes = loadPlain(words, at + ENTRY_SIZES)
     if ((sizes & KEY_BYTES_MASK) !== key.nrBytes) return false
     const keyAt = at + ENTRY_HEADER_WORDS
-    for (let i = 0; i < key.nrWords; i++) {
+    const keyWords = key.words
+    const { nrWords } = key
+    for (let i = 0; i < nrWords; i++) {
       const word = loadPlain(words, keyAt + i)
-      if (word !== key.words[i]) return false
+      if (word !== keyWords[i]) return false
     }
     this.words = words
     this.at = at
+    this.valueAt = keyAt + nrWords
     this.sizes = sizes
     return true
   }

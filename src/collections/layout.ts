@@ -135,8 +135,15 @@ export function addressesOf({ nrVirtual, unitsPerPageShift }: Geometry): Address
 }
 
 const HOME_SCALE = 2 ** (SHARD_BITS - 32)
+const HOME_SLOTS_MAX = 0xffff
 
 /** The slot where the search for a hash begins, in a table of `nrSlots`. */
 export function homeOf(hash: number, nrSlots: number): number {
+  if (nrSlots <= HOME_SLOTS_MAX) return Math.imul(hash >>> 16, nrSlots) >>> 16
   return ((hash >>> SHARD_BITS) * nrSlots * HOME_SCALE) | 0
+}
+
+/** Slots of a table that is an entry whose word 1 is `sizes`. */
+export function nrSlotsOf(sizes: number): number {
+  return sizes >>> (VALUE_BYTES_SHIFT + 2)
 }

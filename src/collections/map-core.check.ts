@@ -21,7 +21,8 @@ import { VirtualPages } from '../mm/virtual-pages.ts'
 import { Compactor } from './compactor.ts'
 import { Growth } from './growth.ts'
 import { COUNT, type CollectionsContext, SHARD_WORDS, TABLE } from './layout.ts'
-import { ABSENT, MapCore, type MapParts } from './map-core.ts'
+import { MapCore, type MapParts } from './map-core.ts'
+import { ABSENT } from './reader.ts'
 import { ShardLocks } from './shard-locks.ts'
 
 /** Pages of 8 units: six of them, beside two that hold the records. */

@@ -29,7 +29,7 @@ import { add, copyOut, load, loadPlain, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { WRITE_PROTECTED } from '../mm/geometry.ts'
-import { Finder } from './finder.ts'
+import type { Finder } from './finder.ts'
 import { Growth } from './growth.ts'
 import { Heap } from './heap.ts'
 import { Key, keyBytesMax } from './key.ts'
@@ -50,12 +50,8 @@ import {
   VALUE_BYTES_SHIFT,
   wordsOf,
 } from './layout.ts'
+import { ABSENT, LARGE, Reader } from './reader.ts'
 import { ShardLocks } from './shard-locks.ts'
-
-/** What `read` found, if not a small value. */
-export const ABSENT = -1
-/** The value is to be read by `readLarge`. */
-export const LARGE = -2
 
 /** What must be there for a write to be made. */
 export interface Expected {
@@ -90,6 +86,7 @@ export class MapCore {
   readonly valueBytes: Buffer
   readonly map: number
   readonly heap: Heap
+  readonly reader: Reader
   private readonly context: CollectionsContext
   private readonly shards: Words
   private readonly finder: Finder
@@ -100,7 +97,6 @@ export class MapCore {
   private readonly seen: LargeRecord
   private readonly mine: LargeRecord
   private readonly old: LargeRecord
-  private sizes = 0
 
   constructor(context: CollectionsContext, map: number, parts = PARTS) {
     const { pageWords, pageSize } = context.memory.geometry
@@ -111,7 +107,8 @@ export class MapCore {
     this.value = new Int32Array(pageWords)
     this.valueBytes = Buffer.from(this.value.buffer)
     this.heap = new Heap(context, map)
-    this.finder = new Finder(context)
+    this.reader = new Reader(context, map, this.key, this.value)
+    this.finder = this.reader.finder
     this.growth = new parts.Growth(context, this.heap)
     this.locks = new parts.ShardLocks(context, map)
     this.large = new LargeValues(this.heap)
@@ -130,25 +127,12 @@ export class MapCore {
   /**
    * Copies the key's value to `value`.
    *
-   * @returns How many bytes it has, or `ABSENT`, or `LARGE`.
+   * @returns How many bytes it has, or `ABSENT`, or `LARGE`: `readLarge` is next.
    */
   read(): number {
-    const { guard } = this.heap
-    const { finder, key } = this
-    const shard = this.shardOf(key.hash)
-    guard.enter() // R1
-    const address = finder.find(shard, key) // R2
-    if (address === 0) {
-      guard.leave()
-      return ABSENT
-    }
-    const { sizes } = finder
-    const nrBytes = sizes >>> VALUE_BYTES_SHIFT
-    const from = finder.at + ENTRY_HEADER_WORDS + key.nrWords
-    copyOut(this.value, 0, finder.words, from, (nrBytes + 3) >>> 2) // R3
-    guard.leave() // R4
-    this.sizes = sizes
-    return (sizes & ENTRY_KIND_MASK) === 0 ? nrBytes : this.rememberLarge(nrBytes)
+    const nrBytes = this.reader.read()
+    if (nrBytes === LARGE) this.rememberLarge()
+    return nrBytes
   }
 
   /** After `read` said `LARGE`. @returns The value; null: it was replaced meanwhile, read again. */
@@ -182,7 +166,7 @@ export class MapCore {
   /** What `read` found just now, to compare with later. */
   remember(nrBytes: number): Expected {
     if (nrBytes === ABSENT) return NOTHING
-    const { sizes } = this
+    const { sizes } = this.reader
     const words = this.value.slice(0, wordsOf(sizes >>> VALUE_BYTES_SHIFT))
     return { sizes, words }
   }
@@ -191,9 +175,9 @@ export class MapCore {
   has(): boolean {
     const shard = this.shardOf(this.key.hash)
     this.heap.guard.enter()
-    const address = this.finder.find(shard, this.key)
+    const isThere = this.finder.look(shard, this.key)
     this.heap.guard.leave()
-    return address !== 0
+    return isThere
   }
 
   /**
@@ -387,11 +371,11 @@ export class MapCore {
     return found === stamp
   }
 
-  private rememberLarge(nrBytes: number): number {
+  /** The record in `value` is that of the large value that is read. */
+  rememberLarge(): void {
     const { seen } = this
-    seen.nrWords = nrBytes >>> 2
+    seen.nrWords = this.reader.sizes >>> (VALUE_BYTES_SHIFT + 2)
     for (let i = 0; i < seen.nrWords; i++) seen.words[i] = this.value[i]!
-    return LARGE
   }
 
   /** If it is large, its pages are to be retired when it was replaced. Inside the guard. */
@@ -422,8 +406,7 @@ export class MapCore {
   }
 
   private shardOf(hash: number): number {
-    const { nrShards } = this.context.control
-    return (this.map * nrShards + (hash & (nrShards - 1))) * SHARD_WORDS
+    return this.reader.shardOf(hash)
   }
 
   /** W5. */

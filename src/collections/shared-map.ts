@@ -9,7 +9,8 @@ import { HotplugError } from '../lib/errors.ts'
 import { type Codec, type CodecName, codecOf, copyOf, type InnerCodec } from './codecs.ts'
 import { VALUE_BYTES_MAX } from './large-values.ts'
 import type { CollectionsContext } from './layout.ts'
-import { ABSENT, type Expected, LARGE, MapCore, NOTHING } from './map-core.ts'
+import { type Expected, MapCore, NOTHING } from './map-core.ts'
+import { ABSENT, LARGE, LONG } from './reader.ts'
 import { mapOfName } from './registry.ts'
 import { Walker } from './walker.ts'
 
@@ -71,11 +72,16 @@ export class SharedMap<V> {
 
   /** The key's value; undefined if it has none. What the codec throws. */
   get(key: string): V | undefined {
-    const { core } = this
+    const { core, codec } = this
     core.key.encode(key, 'get')
-    const nrBytes = core.read()
-    if (nrBytes >= 0) return this.codec.fromScratch(core.valueBytes, nrBytes)
-    return nrBytes === ABSENT ? undefined : this.largeValue()
+    if (codec.isText) {
+      const text = core.reader.text()
+      if (typeof text === 'string') return codec.fromText(text)
+      return text === ABSENT ? undefined : this.largeValue()
+    }
+    const bytes = core.reader.copy()
+    if (typeof bytes === 'object') return codec.fromCopy(bytes)
+    return bytes === ABSENT ? undefined : this.largeValue()
   }
 
   /**
@@ -87,18 +93,15 @@ export class SharedMap<V> {
   getInto(key: string, bytes: Uint8Array): number {
     const { core } = this
     core.key.encode(key, 'get into')
-    const nrBytes = core.read()
-    if (nrBytes === ABSENT) return -1
-    if (nrBytes === LARGE) {
-      const value = this.readLarge()
-      if (value === null) return -1
-      requireFit(value.length, bytes)
-      bytes.set(value)
-      return value.length
-    }
-    requireFit(nrBytes, bytes)
-    core.valueBytes.copy(bytes, 0, 0, nrBytes)
-    return nrBytes
+    const nrBytes = core.reader.into(bytes)
+    if (nrBytes >= ABSENT) return nrBytes
+    if (nrBytes === LONG) requireFit(core.reader.nrBytes(), bytes)
+    core.rememberLarge()
+    const value = this.readLarge()
+    if (value === null) return ABSENT
+    requireFit(value.length, bytes)
+    bytes.set(value)
+    return value.length
   }
 
   /** Whether the key has a value. */
@@ -265,7 +268,9 @@ export class SharedMap<V> {
     }
   }
 
+  /** After the reader said `LARGE`. */
   private largeValue(): V | undefined {
+    this.core.rememberLarge()
     const value = this.readLarge()
     return value === null ? undefined : this.codec.fromCopy(value)
   }

@@ -14,6 +14,7 @@ const ESSAY_LINES_MIN = 5
 const MAY_HAVE_PARAMETERS: Readonly<Record<string, string>> = {
   copyIn: 'two places and a length, as memcpy has them; no object on that path',
   copyOut: 'the same',
+  copyBytesOut: 'the same',
   copyWords: 'the same',
   operate: 'an operation and its operands, once for each step of a checked thread',
   perform: 'the same',
