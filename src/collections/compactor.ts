@@ -169,7 +169,7 @@ export class Mover {
     const isTable = (sizes & ENTRY_KIND_MASK) === EntryKind.Table
     const { nrShards } = this.context.control
     const shard = isTable ? lead * SHARD_WORDS : this.shardOf(lead & (nrShards - 1))
-    if (!this.heap.makeReady(unitsOf(sizes))) return false
+    if (!this.heap.makeReady(sizes)) return false
     const held = this.tryLock(shard) // C2
     if (held === null) return false
     if (held.ownerDied) this.growth.recount(shard)

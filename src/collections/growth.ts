@@ -43,8 +43,11 @@ import { Table } from './table.ts'
 
 /** A table has at least so many slots: with its header they fill two units. */
 const SLOTS_MIN = 6
-/** Slots of a new table for each key. */
+/** Units of such a table. */
+const UNITS_MIN = 2
+/** Slots of a new table for each key; if another size fills a page, this part of them will do. */
 const SLOTS_PER_KEY = 2
+const LEAST_PART = 0.8
 /** The part of the slots that may be used before the table should grow; and before it must. */
 const LIMIT_PART = 0.8
 const FULL_PART = 0.9
@@ -91,8 +94,9 @@ export class Growth {
     const count = load(this.shards, shard + COUNT)
     const { geometry } = this.heap
     const nrSlots = Math.max(SLOTS_MIN, (count + 1) * SLOTS_PER_KEY)
-    const units = (ENTRY_HEADER_WORDS + nrSlots + 3) >>> 2
-    if (units <= this.heap.unitsMax >>> 1) {
+    const wanted = (ENTRY_HEADER_WORDS + nrSlots + 3) >>> 2
+    if (wanted <= this.heap.unitsMax >>> 1) {
+      const units = fill(wanted, this.heap.unitsMax)
       const bytes = (units * 4 - ENTRY_HEADER_WORDS) * 4
       const sizes = EntryKind.Table | (bytes << VALUE_BYTES_SHIFT)
       return this.heap.append(shard / SHARD_WORDS, sizes, NO_KEY, null)
@@ -253,4 +257,10 @@ export class Growth {
     const nrPages = this.nrSlotsOf(address) >>> this.heap.geometry.pageWordsShift
     for (let i = 0; i < nrPages; i++) this.heap.pages.seal(first + i)
   }
+}
+
+/** @returns `units`, or more, or a little less, so that tables of that size fill a page. */
+function fill(units: number, unitsMax: number): number {
+  const nrOnPage = Math.floor(unitsMax / Math.ceil(units * LEAST_PART))
+  return Math.max(Math.floor(unitsMax / nrOnPage), UNITS_MIN)
 }

@@ -17,8 +17,9 @@
  *
  * A page of mine that is write-protected is being moved: I leave it and open another (A1).
  *
- * Large tables and entries have open pages apart from those of small ones, so that what does not
- * fit on a page leaves no large hole among the small.
+ * Large entries and tables have open pages apart from those of small ones: what does not fit on a
+ * page leaves no large hole among the small, and tables, which are replaced at about the same time
+ * as those of other shards, leave whole pages.
  *
  * Checked by map-core.check.ts.
  */
@@ -41,7 +42,9 @@ import {
   type CollectionsContext,
   ENTRY_HASH,
   ENTRY_HEADER_WORDS,
+  ENTRY_KIND_MASK,
   ENTRY_SIZES,
+  EntryKind,
   KEY_BYTES_MASK,
   PAGE_HEADER_UNITS,
   PAGE_USED,
@@ -142,7 +145,7 @@ export class Heap {
    */
   append(lead: number, sizes: number, key: Int32Array, value: Int32Array | null): number {
     const units = unitsOf(sizes)
-    const open = units << LARGE_PART_SHIFT > this.unitsMax ? this.large : this.small
+    const open = this.openFor(sizes, units)
     for (;;) {
       if (open.vpn === 0 || open.used + units > this.unitsMax + PAGE_HEADER_UNITS) {
         if (!this.turn(open)) return 0
@@ -198,9 +201,10 @@ export class Heap {
     this.settle()
   }
 
-  /** Makes sure that an entry of so many units can be appended without a new page. */
-  makeReady(units: number): boolean {
-    const open = units << LARGE_PART_SHIFT > this.unitsMax ? this.large : this.small
+  /** Makes sure that an entry of that word 1 can be appended without a new page. */
+  makeReady(sizes: number): boolean {
+    const units = unitsOf(sizes)
+    const open = this.openFor(sizes, units)
     const isReady = open.vpn !== 0 && open.used + units <= this.unitsMax + PAGE_HEADER_UNITS
     return isReady || this.turn(open)
   }
@@ -219,6 +223,11 @@ export class Heap {
   waitUnprotected(vpn: number): void {
     this.nrWaits++
     waitUnprotected({ events: this.events, pageTable: this.pageTable }, vpn)
+  }
+
+  private openFor(sizes: number, units: number): Open {
+    const isLarge = units << LARGE_PART_SHIFT > this.unitsMax
+    return isLarge || (sizes & ENTRY_KIND_MASK) === EntryKind.Table ? this.large : this.small
   }
 
   private turn(open: Open): boolean {
