@@ -209,12 +209,6 @@ export function copyBytesOut(
 }
 
 /** As in native.ts. */
-export function textOut(words: Words, index: number, nrBytes: number): string {
-  step()
-  return native.textOut(words, index, nrBytes)
-}
-
-/** As in native.ts. */
 export function copyWords(
   target: Words,
   targetIndex: number,

@@ -14,8 +14,6 @@
  * storing thread does an atomic operation other than a load, or any thread calls `barrierAll()`.
  */
 
-import { utf8Of } from '../lib/utf8.ts'
-
 /** Words of shared memory. */
 export type Words = Int32Array
 
@@ -183,11 +181,6 @@ export function copyBytesOut(
   for (let at = done; at < nrBytes; at++) {
     target[targetIndex + at] = (words[index + (at >>> 2)] as number) >>> ((at & 3) << 3)
   }
-}
-
-/** The first `nrBytes` bytes of shared words, which are UTF-8, each read plainly. */
-export function textOut(words: Words, index: number, nrBytes: number): string {
-  return utf8Of(bytesOf(words), index * 4, index * 4 + nrBytes)
 }
 
 /** Copies `nrWords` words of shared memory to other shared memory, in any order, each plain. */

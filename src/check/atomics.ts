@@ -135,13 +135,6 @@ export function copyBytesOut(
 }
 
 /** See the seam. */
-export function textOut(words: Words, index: number, nrBytes: number): string {
-  const bytes = new Uint8Array(nrBytes)
-  copyBytesOut(bytes, 0, words, index, nrBytes)
-  return new TextDecoder().decode(bytes)
-}
-
-/** See the seam. */
 export function copyWords(
   target: Words,
   targetIndex: number,

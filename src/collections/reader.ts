@@ -6,13 +6,12 @@
  *     R3  copy its value out
  *     R4  leave
  *
- * R3 copies once, to where the value is wanted. What is made of the copy is made outside of the
- * guard, so that memory may run out there; a text is made inside, where it costs the engine no
- * copy beside its own.
+ * R3 copies once, to where the value is wanted. What is made of the copy, also a text, is made
+ * outside of the guard: the engine may collect garbage then, and memory may run out.
  *
  * Checked by map-core.check.ts.
  */
-import { copyBytesOut, copyOut, textOut, type Words } from '#atomics'
+import { copyBytesOut, copyOut, type Words } from '#atomics'
 import { utf8Of } from '../lib/utf8.ts'
 import type { Guard } from '../locking/guard.ts'
 import { Finder } from './finder.ts'
@@ -37,8 +36,6 @@ const SLAB_BYTES = 32768
 const CUT_MAX = SLAB_BYTES / 4
 /** From so many bytes on, the slab's words are not worth a loop. */
 const BULK_BYTES = 256
-/** From so many bytes on, a text is made of shared memory directly. */
-const TEXT_BYTES = 128
 
 /** One thread's way to values of one map. */
 export class Reader {
@@ -154,13 +151,8 @@ export class Reader {
     }
     const { sizes } = finder
     const nrBytes = sizes >>> VALUE_BYTES_SHIFT
-    const isShort = nrBytes < TEXT_BYTES || (sizes & ENTRY_KIND_MASK) !== 0
-    let text = ''
-    if (isShort)
-      copyOut(this.value, 0, finder.words, finder.valueAt, wordsOf(nrBytes)) // R3
-    else text = textOut(finder.words, finder.valueAt, nrBytes)
+    copyOut(this.value, 0, finder.words, finder.valueAt, wordsOf(nrBytes)) // R3
     guard.leave() // R4
-    if (!isShort) return text
     this.sizes = sizes
     return (sizes & ENTRY_KIND_MASK) === 0 ? utf8Of(this.valueBytes, 0, nrBytes) : LARGE
   }
