@@ -15,7 +15,7 @@ import { HotplugError } from '../lib/errors.ts'
 import { sizeText } from '../lib/units.ts'
 import { CACHE_LINE_WORDS } from '../locking/slots.ts'
 
-/** Bytes of a unit, and of a word. */
+/** Bytes of a unit. */
 export const UNIT_BYTES = 16
 /** Words of a unit. */
 export const UNIT_WORDS = UNIT_BYTES / 4

@@ -126,7 +126,7 @@ export class Memory {
     const type = requireAutoOnline('add memory', options.autoOnline ?? this.policy)
     const added = await addMemory(this.hotplug, bytes, options)
     for (const block of type === 'offline' ? [] : added) {
-      await onlineBlock(this.hotplug, block, type as OnlineType).catch(refuseAllButErrors)
+      await onlineBlock(this.hotplug, block, type as OnlineType).catch(ignoreRefusal)
     }
     return added.map(block => this.info(block)).filter(info => info !== null)
   }
@@ -220,6 +220,6 @@ export class Memory {
 }
 
 /** Memory that was added and does not go online stays as it is, offline. */
-function refuseAllButErrors(error: unknown): void {
+function ignoreRefusal(error: unknown): void {
   if (!(error instanceof HotplugError)) throw error
 }
