@@ -173,7 +173,8 @@ function notLinearizableAt(history: readonly Recorded[]): string {
   }
   const heads = threads.flatMap((own, i) => own.slice(furthest.done[i]!, furthest.done[i]! + 2))
   const texts = heads.sort((a, b) => a.start - b.start).map(textOf)
-  return `after ${sum(furthest.done)} operations it has ${furthest.value}, then\n${texts.join('\n')}`
+  const so = `after ${sum(furthest.done)} operations it has ${furthest.value}`
+  return `${so}, then\n${texts.join('\n')}`
 }
 
 /** What a variable has after an operation; undefined: it would have answered otherwise. */

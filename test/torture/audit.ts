@@ -117,6 +117,8 @@ export function dumpText(machine: Machine): string {
     const marks = `${slots.isAlive(token) ? '' : ', dead'}${(word & 1) === 1 ? ', waited for' : ''}`
     return `slot ${slotOfToken(token)} (${token}${marks})`
   }
+  const infos = machine.memory.blocks()
+  const blocks = infos.map(({ block, state, zone }) => `${block} ${state} ${zone}`)
   const lines = [
     `memAddRemoveLock: ${owner(wordOf(locks.memAddRemoveLock))}`,
     ...hotplug.zones.map((zone, i) => `zone ${i}: ${owner(wordOf(zone.lock))}`),
@@ -124,7 +126,7 @@ export function dumpText(machine: Machine): string {
     `requests: ${Array.from(events.subarray(MAILBOX, MAILBOX + 7))}, stop ${stop[0]}`,
     `reclaim: ${Array.from(events.subarray(RECLAIM, RECLAIM + 4))}`,
     `retired: ${Atomics.load(events, RETIRE_HEAD)}`,
-    `blocks: ${machine.memory.blocks().map(({ block, state, zone }) => `${block} ${state} ${zone}`)}`,
+    `blocks: ${blocks}`,
     `free: ${hotplug.zones.map(zone => zone.nrFree())} of ${hotplug.blocks.onlinePages()}`,
   ]
   for (let i = 0; i < collections.shards.length; i += 16) {

@@ -1,5 +1,5 @@
 /*
- * The ledger of a memory torture: what its threads do, and what each key must have, in shared words.
+ * The ledger of a memory torture, in shared words: what threads do, and what each key must have.
  *
  * Each key is written by the threads of one place only, one after the other. Before it changes a
  * key, a thread says what the key will have (NEXT); afterwards, that it has it (DONE). So a key has
