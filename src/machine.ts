@@ -144,9 +144,17 @@ export class Machine implements AsyncDisposable {
     this.hotplug = { ...frames, zones }
     this.memory = new Memory(this.hotplug, autoOnline)
     const { blocks, space } = this.hotplug
-    const revive = (): void => locks.reviveService()
-    const room = new Room(locks.slot, blocks, this.allocator, revive)
-    this.collections = openCollections(memory, locks, { source: room, space }, () => room.make())
+    const look = (): void => {
+      this.hotplug.requests.assertServed('use a map')
+      locks.reviveService()
+    }
+    const room = new Room(locks.slot, blocks, this.allocator, look)
+    this.collections = openCollections(
+      memory,
+      locks,
+      { source: room, space },
+      { onNoRoom: () => room.make(), assertOpen: look },
+    )
   }
 
   /** What the machine can do. */

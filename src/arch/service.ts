@@ -72,6 +72,7 @@ export class Service {
   private nrStarts = 1
   private readyAt = now()
   private isStopping = false
+  private isGivenUp = false
 
   /**
    * Starts it and waits until it is ready.
@@ -111,7 +112,7 @@ export class Service {
 
   /** Asks it to end, and waits until it has. */
   async stop(): Promise<void> {
-    if (this.isStopping) return
+    if (this.isStopping || this.isGivenUp) return
     this.isStopping = true
     const ended = once(this.worker, 'exit')
     this.worker.ref()
@@ -137,6 +138,7 @@ export class Service {
   private restart(dead: Worker, cause?: unknown): void {
     if (this.isStopping || dead !== this.worker) return
     if (this.nrStarts === STARTS_MAX) {
+      this.isGivenUp = true
       throw new Error(`the service thread died ${STARTS_MAX} times, each soon after the last`, {
         cause,
       })

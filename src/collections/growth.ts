@@ -110,8 +110,16 @@ export class Growth {
 
   /** The table that `prepare` made is not needed. Before `settle`. */
   discard(address: number): void {
-    if (this.isRun(address)) this.seal(address)
-    this.drop(address)
+    if (this.isRun(address)) this.discardRun(address)
+    else this.drop(address)
+  }
+
+  private discardRun(address: number): void {
+    const nrPages = this.pagesOf(address)
+    this.heap.guard.enter()
+    this.sealPages(address, nrPages)
+    this.retirePages(address, nrPages)
+    this.heap.guard.leave()
   }
 
   /**
@@ -128,10 +136,10 @@ export class Growth {
       i = this.copySection(old, address, i) // G2
       if (i < end && (this.to.pte & WRITE_PROTECTED) !== 0) this.heap.waitUnprotected(this.to.vpn)
     }
-    this.publish(shard, address) // G3, G4
+    this.replace(shard, address, old) // G3, G4
     this.setCounts(shard, this.nrCopied, this.nrCopied) // G5
-    if (this.isRun(address)) this.seal(address) // G6
-    if (old !== 0) this.drop(old)
+    if (this.isRun(address)) this.sealPages(address, this.pagesOf(address)) // G6
+    if (old !== 0 && !this.isRun(old)) this.drop(old)
     return true
   }
 
@@ -142,15 +150,31 @@ export class Growth {
     store(this.shards, shard + TABLE, address)
   }
 
-  /** Nobody can find the table at `address` any more. With the lock of its shard. */
+  /** Nobody can find the entry at `address`, a table, any more. With the lock of its shard. */
   drop(address: number): void {
-    if (!this.isRun(address)) {
-      this.heap.drop(address, this.unitsOfTable(address))
-      return
-    }
+    this.heap.drop(address, this.unitsOfTable(address))
+  }
+
+  /**
+   * As `publish`; pages of the old one are retired in the same section of the guard, so that who
+   * sweeps orphans meanwhile does not have them reused before.
+   */
+  private replace(shard: number, address: number, old: number): void {
+    const nrPages = old !== 0 && this.isRun(old) ? this.pagesOf(old) : 0
+    this.heap.guard.enter()
+    this.publish(shard, address)
+    this.retirePages(old, nrPages)
+    this.heap.guard.leave()
+  }
+
+  private retirePages(address: number, nrPages: number): void {
     const first = address >>> this.heap.geometry.unitsPerPageShift
-    const nrPages = this.nrSlotsOf(address) >>> this.heap.geometry.pageWordsShift
     for (let i = nrPages - 1; i >= 0; i--) this.heap.pages.retire(first + i)
+  }
+
+  /** Pages of a table that is a run of them. Outside the guard. */
+  private pagesOf(address: number): number {
+    return this.nrSlotsOf(address) >>> this.heap.geometry.pageWordsShift
   }
 
   /** Counts again, with the lock, after its owner died. */
@@ -252,9 +276,8 @@ export class Growth {
     }
   }
 
-  private seal(address: number): void {
+  private sealPages(address: number, nrPages: number): void {
     const first = address >>> this.heap.geometry.unitsPerPageShift
-    const nrPages = this.nrSlotsOf(address) >>> this.heap.geometry.pageWordsShift
     for (let i = 0; i < nrPages; i++) this.heap.pages.seal(first + i)
   }
 }

@@ -178,6 +178,13 @@ export class Heap {
    * before `settle` if none ever did.
    */
   drop(address: number, units: number): void {
+    this.guard.enter()
+    this.dropInside(address, units)
+    this.guard.leave()
+  }
+
+  /** As `drop`, inside the guard. */
+  dropInside(address: number, units: number): void {
     const vpn = address >>> this.geometry.unitsPerPageShift
     const live = sub(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_LIVE, units) // D1
     if (live === units && this.pages.isSealed(vpn)) this.pages.retire(vpn) // D2
@@ -187,9 +194,11 @@ export class Heap {
   settle(): void {
     for (let i = this.full.length; i > 0; i--) {
       const vpn = this.full.pop() as number
+      this.guard.enter()
       this.pages.seal(vpn) // S1
       const live = this.pages.liveOf(vpn)
       if (live === 0) this.pages.retire(vpn) // S2
+      this.guard.leave()
       if (this.onSeal !== null) this.onSeal(vpn, live)
     }
   }

@@ -106,8 +106,7 @@ export class LargeValues {
     const { pageSize } = this.heap.geometry
     const nrPages = Math.ceil(value.length / pageSize)
     if (!this.openPages(record, hash, nrPages)) {
-      this.seal(record)
-      this.retire(record)
+      this.giveBack(record)
       return false
     }
     for (let i = 0; i < nrPages; i++) {
@@ -137,7 +136,15 @@ export class LargeValues {
     for (let i = 0; i < nrPages; i++) this.heap.pages.seal(record.pageAt(i))
   }
 
-  /** Nobody can find the record any more. */
+  /** The record will not be published. Outside the guard. */
+  giveBack(record: LargeRecord): void {
+    this.heap.guard.enter()
+    this.seal(record)
+    this.retire(record)
+    this.heap.guard.leave()
+  }
+
+  /** Nobody can find the record any more. Inside the guard since before that. */
   retire(record: LargeRecord): void {
     const nrPages = record.nrPages
     for (let i = 0; i < nrPages; i++) this.heap.pages.retire(record.pageAt(i))
@@ -155,8 +162,10 @@ export class LargeValues {
       }
       left -= length
       if (record.push(vpn, length)) continue
+      this.heap.guard.enter()
       for (let i = 0; i < length; i++) this.heap.pages.seal(vpn + i)
       for (let i = 0; i < length; i++) this.heap.pages.retire(vpn + i)
+      this.heap.guard.leave()
       return false
     }
     return true

@@ -109,6 +109,8 @@ export interface CollectionsContext {
   readonly lockdep: Lockdep | null
   /** Called when there is no page. @returns Whether some may have been freed: try again. */
   onNoRoom(): boolean
+  /** Throws once the machine is shut down: asked when a key is not there. */
+  readonly assertOpen?: () => void
 }
 
 /** How addresses and slots are taken apart. */

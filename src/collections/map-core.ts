@@ -156,11 +156,13 @@ export class MapCore {
   /** As `read` and `readLarge`, with the shard's lock, so that nobody replaces it meanwhile. */
   readLocked(): Buffer | null {
     const shard = this.lock()
-    const nrBytes = this.read()
-    const value = nrBytes === LARGE ? this.readLarge() : null
-    const small = nrBytes >= 0 ? Buffer.from(this.valueBytes.subarray(0, nrBytes)) : null
-    this.locks.unlock(shard)
-    return value ?? small
+    try {
+      const nrBytes = this.read()
+      if (nrBytes === LARGE) return this.readLarge()
+      return nrBytes >= 0 ? Buffer.from(this.valueBytes.subarray(0, nrBytes)) : null
+    } finally {
+      this.locks.unlock(shard)
+    }
   }
 
   /** What `read` found just now, to compare with later. */
@@ -221,7 +223,6 @@ export class MapCore {
     const shard = this.lock()
     const isRemoved = this.unpublish(shard, expected)
     this.locks.unlock(shard)
-    this.retireOld()
     return isRemoved
   }
 
@@ -284,7 +285,6 @@ export class MapCore {
     }
     if (outcome !== Outcome.Done) heap.drop(address, unitsOf(sizes))
     heap.settle()
-    this.retireOld()
     if (outcome === Outcome.Full) this.refuse()
     return outcome === Outcome.Done
   }
@@ -310,6 +310,7 @@ export class MapCore {
       }
       this.noteOld(old)
       store(finder.slotWords, finder.slotAt, finder.table.slotOf(key.hash, address)) // W4
+      this.retireOld()
       guard.leave()
       if (old === 0) this.count(shard, 1, isNew ? 1 : 0)
       else this.heap.drop(old, unitsOf(finder.sizes)) // W5
@@ -336,6 +337,7 @@ export class MapCore {
       this.noteOld(old)
       const isLast = finder.isLast()
       store(finder.slotWords, finder.slotAt, isLast ? 0 : TOMBSTONE) // W4'
+      this.retireOld()
       guard.leave()
       this.count(shard, -1, isLast ? -1 : 0)
       this.heap.drop(old, unitsOf(finder.sizes))
@@ -387,6 +389,7 @@ export class MapCore {
     copyOut(this.old.words, 0, this.finder.words, at, this.old.nrWords)
   }
 
+  /** Inside the guard since before the value was replaced: its pages are nobody else's until then. */
   private retireOld(): void {
     if (this.old.nrWords === 0) return
     this.large.retire(this.old)
@@ -394,8 +397,7 @@ export class MapCore {
   }
 
   private giveUp(): void {
-    this.large.seal(this.mine)
-    this.large.retire(this.mine)
+    this.large.giveBack(this.mine)
   }
 
   /** W3. @returns The shard of the key. */
@@ -453,7 +455,7 @@ export class MapCore {
       const entry = slot & table.addresses.addressMask
       const sizes = this.noteEntry(entry)
       store(table.words, table.base + i, TOMBSTONE)
-      heap.drop(entry, unitsOf(sizes))
+      heap.dropInside(entry, unitsOf(sizes))
       this.retireOld()
     }
     heap.guard.leave()

@@ -39,7 +39,8 @@ export interface MapOptions<V> {
  * middle of a write, its key has the old value or the new one.
  *
  * Every call throws `EINVAL` for a key that is no string, too long or has a lone surrogate, and
- * when the thread's slot is detached. A call that throws has changed nothing.
+ * when the thread's slot is detached; `ENODEV` when the machine is shut down. A call that throws has
+ * changed nothing.
  */
 export class SharedMap<V> {
   /** The name by which every thread finds it. */
@@ -48,6 +49,7 @@ export class SharedMap<V> {
   private readonly codec: InnerCodec<V>
   private readonly walker: Walker
   private readonly nrShards: number
+  private readonly assertOpen: (() => void) | undefined
 
   /**
    * Opens the map of that name; there is an empty one at first.
@@ -63,6 +65,7 @@ export class SharedMap<V> {
     this.core = new MapCore(context, map)
     this.walker = new Walker(context, this.core.heap, map)
     this.nrShards = context.control.nrShards
+    this.assertOpen = context.assertOpen
   }
 
   /** How many keys there are. Exact when nobody writes. */
@@ -77,11 +80,11 @@ export class SharedMap<V> {
     if (codec.isText) {
       const text = core.reader.text()
       if (typeof text === 'string') return codec.fromText(text)
-      return text === ABSENT ? undefined : this.largeValue()
+      return text === ABSENT ? this.absent() : this.largeValue()
     }
     const bytes = core.reader.copy()
     if (typeof bytes === 'object') return codec.fromCopy(bytes)
-    return bytes === ABSENT ? undefined : this.largeValue()
+    return bytes === ABSENT ? this.absent() : this.largeValue()
   }
 
   /**
@@ -94,6 +97,7 @@ export class SharedMap<V> {
     const { core } = this
     core.key.encode(key, 'get into')
     const nrBytes = core.reader.into(bytes)
+    if (nrBytes === ABSENT) this.absent()
     if (nrBytes >= ABSENT) return nrBytes
     if (nrBytes === LONG) requireFit(core.reader.nrBytes(), bytes)
     core.rememberLarge()
@@ -107,7 +111,9 @@ export class SharedMap<V> {
   /** Whether the key has a value. */
   has(key: string): boolean {
     this.core.key.encode(key, 'has')
-    return this.core.has()
+    const isThere = this.core.has()
+    if (!isThere) this.absent()
+    return isThere
   }
 
   /**
@@ -125,7 +131,9 @@ export class SharedMap<V> {
   /** Takes the key's value away. @returns Whether it had one. */
   delete(key: string): boolean {
     this.core.key.encode(key, 'delete')
-    return this.core.remove(null)
+    const wasThere = this.core.remove(null)
+    if (!wasThere) this.absent()
+    return wasThere
   }
 
   /**
@@ -219,6 +227,11 @@ export class SharedMap<V> {
     this.core.heap.close()
   }
 
+  /** A key that is not there, of a machine that is. */
+  private absent(): undefined {
+    this.assertOpen?.()
+  }
+
   private write(operation: string, key: string, value: V, expected: Expected | null): boolean {
     if (value === undefined) refuse(operation, 'the value is undefined: delete the key instead')
     const plain = this.codec.toPlain(value, operation)
@@ -259,7 +272,7 @@ export class SharedMap<V> {
       core.key.encode(key, operation)
       const nrBytes = core.read()
       const expected = core.remember(nrBytes)
-      if (nrBytes === ABSENT) return { value: undefined, expected }
+      if (nrBytes === ABSENT) return { value: this.absent(), expected }
       if (nrBytes >= 0) {
         return { value: this.codec.fromCopy(copyOf(core.valueBytes, nrBytes)), expected }
       }

@@ -68,11 +68,16 @@ export class Held implements Disposable {
   }
 }
 
-/** Blocks the thread until acquired. */
-export function acquire(acquisition: Acquisition): void {
+/**
+ * Blocks the thread until acquired.
+ *
+ * @param meanwhile Called whenever it has waited for a heartbeat.
+ */
+export function acquire(acquisition: Acquisition, meanwhile: (() => void) | null = null): void {
   while (!acquisition.step()) {
     const { words, index, value, lookEveryMs = HEARTBEAT_MS } = acquisition
-    wait(words, index, value, lookEveryMs)
+    const woken = wait(words, index, value, lookEveryMs)
+    if (meanwhile !== null && woken === 'timed-out') meanwhile()
   }
 }
 

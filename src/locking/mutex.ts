@@ -48,6 +48,11 @@ export class Mutex implements Acquisition, Recoverable {
   readonly index: number
   /** What `step()` left to sleep on. */
   value = 0
+  /**
+   * Called now and then while `lock` blocks; null: by nobody. For the thread that finds the dead,
+   * which else might wait for one of them.
+   */
+  readonly waiting: { meanwhile: (() => void) | null } = { meanwhile: null }
   private readonly name: string
   private ownerDied = false
   /** The operation of this thread that owns it; null: the thread itself, or nobody here. */
@@ -84,7 +89,7 @@ export class Mutex implements Acquisition, Recoverable {
     const word = compareExchange(this.words, this.index, 0, token << TOKEN_SHIFT) // L1
     if (word === 0) return false
     this.refuseToWaitForMyself(word >>> TOKEN_SHIFT === token)
-    acquire(this)
+    acquire(this, this.waiting.meanwhile)
     return this.ownerDied
   }
 

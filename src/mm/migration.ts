@@ -199,13 +199,23 @@ export class Migration {
       if (pfn === -1) break
       targets.push(pfn)
     }
+    try {
+      this.populate(targets)
+    } catch (error) {
+      this.targets.give(targets)
+      throw error
+    }
+    return targets
+  }
+
+  /** Frames that lie together, together. */
+  private populate(targets: readonly number[]): void {
     let start = 0
     for (let i = 1; i <= targets.length; i++) {
       if (i < targets.length && targets[i] === targets[i - 1]! + 1) continue
       this.targets.populate(targets[start]!, i - start)
       start = i
     }
-    return targets
   }
 
   /** M2. Part of `batch`, as the next four. */

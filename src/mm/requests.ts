@@ -20,7 +20,7 @@
  * Checked by requests.check.ts.
  */
 import { add, load, notify, store, type Words } from '#atomics'
-import { type HotplugCode, HotplugError } from '../lib/errors.ts'
+import { HOTPLUG_CODES, type HotplugCode, HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, type Acquisition, acquire, Turnstile } from '../locking/acquire.ts'
 import { requireWords } from '../locking/words.ts'
 
@@ -30,13 +30,11 @@ const KIND = 2
 const ARGUMENTS = 3
 /** Words that a request can say. */
 export const ARGUMENTS_MAX = 4
-/** 0, or why it could not be done: one more than the code's place in FAILURES. */
+/** 0, or why it could not be done: one more than the code's place in HOTPLUG_CODES. */
 const FAILURE = ARGUMENTS + ARGUMENTS_MAX
 const RESULTS = FAILURE + 1
 /** Words that an answer can say. */
 export const RESULTS_MAX = 24
-
-const FAILURES: readonly HotplugCode[] = ['ENOMEM', 'EBUSY', 'EINVAL', 'ENOSYS']
 
 /** What can be asked for; each can be done again from the start. */
 export const RequestKind = {
@@ -141,7 +139,7 @@ export class Requests {
 
   /** Service thread: what `next` gave cannot be done. */
   fail(code: HotplugCode): void {
-    this.end(FAILURES.indexOf(code) + 1, [])
+    this.end(HOTPLUG_CODES.indexOf(code) + 1, [])
   }
 
   /** Service thread: what `next` gave is done. */
@@ -189,7 +187,7 @@ export class Requests {
     const failure = load(this.words, this.index + FAILURE)
     if (failure !== 0) {
       const reason = 'the service thread could not'
-      throw new HotplugError(FAILURES[failure - 1]!, 'serve a request', reason)
+      throw new HotplugError(HOTPLUG_CODES[failure - 1]!, 'serve a request', reason)
     }
     return this.read(RESULTS, RESULTS_MAX)
   }

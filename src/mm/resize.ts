@@ -37,6 +37,10 @@ export interface ResizeReport {
 /** Part of the pages that stays free: who writes needs some before others are garbage. */
 const SPARE_PART = 1 / 16
 
+/** Slices of compaction at most: once what is in use fits, and before; writers make garbage anew. */
+const TIDY_ROUNDS = 64
+const ROUNDS_MAX = 1024
+
 /** Errors that say that another operator has the block. */
 const TAKEN: readonly string[] = ['EINVAL', 'ENODEV', 'EBUSY']
 
@@ -207,13 +211,14 @@ class Resize {
   private async compact(): Promise<void> {
     const { geometry, requests } = this.hotplug
     const room = this.target * nrManagedPages(geometry)
-    for (let isFirst = 1; ; isFirst = 0) {
-      const args = [Math.max(0, this.nrOnline() * nrManagedPages(geometry) - room), isFirst]
+    for (let round = 1; ; round++) {
+      const wanted = Math.max(0, this.nrOnline() * nrManagedPages(geometry) - room)
+      const args = [wanted, round === 1 ? 1 : 0]
       const answer = await exclusively(this.hotplug, this.limit, () =>
         requests.askAsync({ kind: RequestKind.Compact, args }),
       )
-      const hasMore = answer[0] === 1
-      if (!hasMore) return
+      const [hasMore, isFree] = [answer[0] === 1, answer[1] === 1]
+      if (!hasMore || round >= (isFree ? TIDY_ROUNDS : ROUNDS_MAX)) return
       this.limit.check()
     }
   }

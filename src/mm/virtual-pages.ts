@@ -274,7 +274,9 @@ export class VirtualPages {
     const isReserved = (state & STATE_MASK) === VirtualState.Reserved
     if (isReserved && this.slot.slots.isAlive(state >>> STATE_BITS)) return false
     const pte = load(this.table, vpn * VIRTUAL_RECORD_WORDS + PTE)
-    return (pte >>> 1) - 1 !== pfn
+    if ((pte >>> 1) - 1 === pfn) return false
+    const same = load(this.blockOf(pfn), this.wordOf(pfn)) // a living owner may have freed it
+    return same === word && this.stateOf(vpn) === state
   }
 
   private sealDead(vpn: number): void {

@@ -81,7 +81,7 @@ export function openCollections(
   memory: MachineMemory,
   locks: HotplugLocks,
   { source, space }: { source: FrameSource; space: AddressSpace },
-  onNoRoom: () => boolean,
+  { onNoRoom, assertOpen }: Pick<CollectionsContext, 'onNoRoom' | 'assertOpen'>,
 ): CollectionsContext {
   const { slot, guard, lockdep } = locks
   return {
@@ -93,5 +93,6 @@ export function openCollections(
     pages: new VirtualPages(slot, memory.control, space, source),
     lockdep,
     onNoRoom,
+    ...(assertOpen && { assertOpen }),
   }
 }

@@ -94,11 +94,13 @@ export class MemoryDuties implements Duties {
     this.report = { discards: this.real.discards, reason: this.real.reason }
     this.blocks = new Blocks(control)
     this.allocator = new PageAllocator(slot, control, this.space, locks.guard)
+    const { meanwhile } = locks.guard.waiting
+    for (const { lock } of this.allocator.zones) lock.waiting.meanwhile = meanwhile
     const context = openCollections(
       memory,
       locks,
       { source: this.allocator, space: this.space },
-      () => false,
+      { onNoRoom: () => false },
     )
     this.pages = context.pages
     this.orphans = new Orphans(context)
@@ -156,7 +158,7 @@ export class MemoryDuties implements Duties {
 
   stop(): void {
     for (let block = 0; block < this.geometry.nrBlocks; block++) {
-      if (this.blocks.stateName(block) !== 'absent') this.discard(block)
+      if (this.blocks.stateName(block) !== 'absent') this.discardIfItGoes(block)
     }
   }
 
@@ -170,7 +172,7 @@ export class MemoryDuties implements Duties {
       case RequestKind.Discard:
         return [this.discard(first) / DISCARD_UNIT]
       case RequestKind.Compact:
-        return [this.compactSome(first, second === 1) ? 1 : 0]
+        return this.compactSome(first, second === 1)
       case RequestKind.Trim:
         return [trimBlock(this.allocator.zones, this.blocks, this.real, first) / DISCARD_UNIT]
       case RequestKind.Recover:
@@ -218,19 +220,18 @@ export class MemoryDuties implements Duties {
     return this.real.discard(block * this.geometry.blockSize, this.geometry.blockSize)
   }
 
-  /** @returns Whether more is to be gained. */
-  private compactSome(wanted: number, isFirst: boolean): boolean {
+  /** @returns Whether more is to be gained, and whether so many pages are free. */
+  private compactSome(wanted: number, isFirst: boolean): readonly number[] {
     if (isFirst) this.drain()
     const endsAt = now() + SLICE_MS
     let nrRetired = 1
     while (nrRetired > 0 && now() < endsAt) {
-      const isFree = freePages(this.allocator) >= wanted
-      const below = isFree ? BELOW.always : BELOW.onRequest
+      const below = freePages(this.allocator) >= wanted ? BELOW.always : BELOW.onRequest
       nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below })
       this.collect()
       this.tools.serveBarriers()
     }
-    return nrRetired > 0
+    return [nrRetired > 0 ? 1 : 0, freePages(this.allocator) >= wanted ? 1 : 0]
   }
 
   /** Room for those who found none: twice what is kept back, if that is not too much work. */
@@ -251,7 +252,7 @@ export class MemoryDuties implements Duties {
   /** What was retired is free, unless somebody stays inside the guard: then later. */
   private collect(): void {
     const head = load(this.control.events, RETIRE_HEAD)
-    if (head !== 0) this.retired.push(...this.pages.takeRetired())
+    if (head !== 0) for (const vpn of this.pages.takeRetired()) this.retired.push(vpn)
     if (this.retired.length === 0) return
     if (this.tools.locks.guard.trySynchronize(LOOKS) !== -1) return
     for (let i = 0; i < this.retired.length; i++) this.pages.release(this.retired[i]!)
@@ -278,13 +279,16 @@ export class MemoryDuties implements Duties {
   }
 
   private recoverBlocks(): readonly number[] {
-    return recoverBlocks(this.blocks, this.allocator.zones, block => {
-      try {
-        this.discard(block)
-      } catch (error) {
-        if (!(error instanceof HotplugError)) throw error // the system keeps it: it stays resident
-      }
-    })
+    return recoverBlocks(this.blocks, this.allocator.zones, block => this.discardIfItGoes(block))
+  }
+
+  /** Where the system keeps it, it stays resident. */
+  private discardIfItGoes(block: number): void {
+    try {
+      this.discard(block)
+    } catch (error) {
+      if (!(error instanceof HotplugError)) throw error
+    }
   }
 
   private takeTarget(): number {

@@ -43,7 +43,7 @@ export class Room implements FrameSource {
   private readonly requests: BarrierRequests
   private readonly onHeartbeat: () => void
 
-  /** @param onHeartbeat Called while the service thread takes long. */
+  /** @param onHeartbeat Called before it asks, and while that takes long; may throw. */
   constructor(slot: Slot, blocks: Blocks, allocator: PageAllocator, onHeartbeat: () => void) {
     this.slot = slot
     this.blocks = blocks
@@ -66,6 +66,7 @@ export class Room implements FrameSource {
   make(): boolean {
     const { events } = this.blocks.control
     let nrIdle = 0
+    this.onHeartbeat()
     for (let i = 0; i < TRIES_MAX && nrIdle < IDLE_MAX; i++) {
       const before = load(events, RETIRED_PAGES)
       this.requests.request(this.slot.slots, this.onHeartbeat)

@@ -15,8 +15,8 @@ import { BlockState, PageState } from '../mm/geometry.ts'
 import { pageWord } from '../mm/memmap.ts'
 import type { Zone } from '../mm/zone.ts'
 
-/** Chunks of fewer pages are not worth a call. */
-const ORDER_MIN = 2
+/** Smaller chunks are not worth a call; also no smaller than any system's page. */
+const CHUNK_BYTES_MIN = 65536
 
 /** @returns How many bytes have left. */
 export function trimBlock(
@@ -29,20 +29,28 @@ export function trimBlock(
   const { pageSize, pagesPerBlockShift } = blocks.geometry
   const kind = blocks.zoneKind(block)
   const zone = zones[kind]!
-  const taken = takeChunks(zone, block, pagesPerBlockShift)
+  const orderMin = Math.log2(CHUNK_BYTES_MIN / pageSize)
+  const taken = takeChunks(zone, block, [orderMin, pagesPerBlockShift])
   let bytes = 0
-  for (const [pfn, order] of taken) bytes += real.discard(pfn * pageSize, pageSize << order)
-  zone.begin()
-  for (const [pfn, order] of taken) zone.put(pfn, order)
-  zone.end()
+  try {
+    for (const [pfn, order] of taken) bytes += real.discard(pfn * pageSize, pageSize << order)
+  } finally {
+    zone.begin()
+    for (const [pfn, order] of taken) zone.put(pfn, order)
+    zone.end()
+  }
   return bytes
 }
 
-function takeChunks(zone: Zone, block: number, orderMax: number): (readonly [number, number])[] {
+function takeChunks(
+  zone: Zone,
+  block: number,
+  [orderMin, orderMax]: readonly [number, number],
+): (readonly [number, number])[] {
   const word = pageWord(PageState.Allocated, zone.slot.token)
   const taken: (readonly [number, number])[] = []
   zone.begin()
-  for (let order = orderMax - 1; order >= ORDER_MIN; order--) {
+  for (let order = orderMax - 1; order >= orderMin; order--) {
     for (;;) {
       const pfn = zone.takeFrom(block, order, word)
       if (pfn === -1) break
