@@ -203,10 +203,12 @@ export function stateOf(version: number, isThere: boolean): number {
   return (version << 1) | (isThere ? 1 : 0)
 }
 
+/** The version of a state. */
 export function versionOf(state: number): number {
   return state >>> 1
 }
 
+/** Whether a key has a value in a state. */
 export function isThere(state: number): boolean {
   return (state & 1) === 1
 }
