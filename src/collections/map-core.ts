@@ -389,7 +389,7 @@ export class MapCore {
     copyOut(this.old.words, 0, this.finder.words, at, this.old.nrWords)
   }
 
-  /** Inside the guard since before the value was replaced: its pages are nobody else's until then. */
+  /** Inside the guard since before the value was replaced: its pages are not reused until then. */
   private retireOld(): void {
     if (this.old.nrWords === 0) return
     this.large.retire(this.old)

@@ -39,8 +39,8 @@ export interface MapOptions<V> {
  * middle of a write, its key has the old value or the new one.
  *
  * Every call throws `EINVAL` for a key that is no string, too long or has a lone surrogate, and
- * when the thread's slot is detached; `ENODEV` when the machine is shut down. A call that throws has
- * changed nothing.
+ * when the thread's slot is detached; `ENODEV` when the machine is shut down. A call that throws
+ * has changed nothing.
  */
 export class SharedMap<V> {
   /** The name by which every thread finds it. */
