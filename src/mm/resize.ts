@@ -37,7 +37,7 @@ export interface ResizeReport {
 /** Part of the pages that stays free: who writes needs some before others are garbage. */
 const SPARE_PART = 1 / 16
 
-/** Slices of compaction at most, once what is in use fits, and before: writers make garbage anew. */
+/** Slices of compaction at most once what is in use fits, and before: writers make garbage anew. */
 const TIDY_ROUNDS = 64
 const ROUNDS_MAX = 1024
 
