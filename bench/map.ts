@@ -1,6 +1,6 @@
 /*
  * What a SharedMap costs beside a private Map and lmdb, which is what threads share data with
- * today. 200,000 keys `key0`, `key1`, ...; values of one length; keys looked up in random order.
+ * today. 200,000 keys `key0`, `key1`, ... (fewer of long values); values of one length; keys looked up in random order.
  *
  * All subjects are in one thread of one process; their rounds alternate, so that a disturbance of
  * the machine hits all alike, and medians are compared within one run. Both maps encode alike:
@@ -10,18 +10,18 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Compactor } from '../src/collections/compactor.ts'
-import { SharedMap } from '../src/collections/shared-map.ts'
-import { bootMemory, reclaim, type TestMemory } from '../test/bodies/collections.ts'
+import { Machine } from '../src/index.ts'
 
 const MiB = 2 ** 20
 const GiB = 2 ** 30
 const KEYS = 200_000
+/** Bytes of all values at most: of long values there are fewer. */
+const TOTAL_BYTES_MAX = 128 * MiB
 const LOOKUPS = 50_000
 const WRITES = 20_000
 const SYNC_WRITES = 500
 const WARM_UP_ROUNDS = 3
-const SIZES = { pageSize: 16384, blockSize: 64 * MiB, maxMemory: 2 * GiB }
+const MEMORY = 1 * GiB
 
 /** What is used of lmdb, whose own types do not go with ours. */
 interface Lmdb {
@@ -61,13 +61,13 @@ interface Subject {
 
 /** Measures every subject. @param nrRounds Of which the median is taken. */
 export async function measureMaps(setting: MapSetting, nrRounds: number): Promise<MapFigure[]> {
-  await using memory = await bootMemory(1, SIZES)
+  await using machine = await Machine.boot({ memory: MEMORY })
   const folder = mkdtempSync(join(tmpdir(), 'hotplug-bench-'))
   const encoding = setting.codec === 'utf8' ? 'string' : 'binary'
   const { open } = (await import(LMDB)) as { open(options: object): Lmdb }
   const lmdb = open({ path: folder, encoding, noSync: true, mapSize: 4 * GiB })
   try {
-    const subjects = await subjectsOf(memory, lmdb, setting)
+    const subjects = await subjectsOf(machine, lmdb, setting)
     const rounds: number[][] = subjects.map(() => [])
     for (let i = -WARM_UP_ROUNDS; i < nrRounds; i++) {
       for (const [s, { nrCalls, run }] of subjects.entries()) {
@@ -76,7 +76,7 @@ export async function measureMaps(setting: MapSetting, nrRounds: number): Promis
         const ns = Number(process.hrtime.bigint() - begin) / nrCalls
         if (i >= 0) rounds[s]!.push(ns)
       }
-      tidy(memory)
+      await machine.memory.resize(MEMORY) // what is garbage goes between rounds
     }
     return subjects.map(({ name }, s) => ({ ...setting, name, ns: median(rounds[s]!) }))
   } finally {
@@ -85,24 +85,18 @@ export async function measureMaps(setting: MapSetting, nrRounds: number): Promis
   }
 }
 
-/** What the service thread does between rounds. */
-function tidy(memory: TestMemory): void {
-  reclaim(memory)
-  new Compactor(memory.context).compact({ maxPages: 100_000, below: 0.3 })
-  reclaim(memory)
-}
-
 async function subjectsOf(
-  memory: TestMemory,
+  machine: Machine,
   lmdb: Lmdb,
   { codec, valueBytes }: MapSetting,
 ): Promise<Subject[]> {
-  const keys = Array.from({ length: KEYS }, (_, i) => `key${i}`)
-  const order = Array.from({ length: LOOKUPS }, () => keys[Math.floor(Math.random() * KEYS)]!)
+  const nrKeys = Math.min(KEYS, Math.floor(TOTAL_BYTES_MAX / valueBytes))
+  const keys = Array.from({ length: nrKeys }, (_, i) => `key${i}`)
+  const order = Array.from({ length: LOOKUPS }, () => keys[Math.floor(Math.random() * nrKeys)]!)
   const some = order.slice(0, WRITES)
   const few = order.slice(0, SYNC_WRITES)
   const value = codec === 'utf8' ? 'v'.repeat(valueBytes) : Buffer.alloc(valueBytes, 7)
-  const map = new SharedMap<Value>(memory.context, 'bench', { codec: codec as 'utf8' })
+  const map = machine.map<Value>('bench', { codec: codec as 'bytes' })
   const local = new Map<string, Value>()
   let last: Promise<boolean> | undefined
   for (const key of keys) {

@@ -43,7 +43,7 @@ export function mapsTable(figures: readonly MapFigure[]): Table {
     return figures.find(figure => figure.name === `SharedMap ${call}`)
   }
   return {
-    title: `A map of 200,000 values of ${valueBytes} bytes, ${codec}: ns a call, one thread`,
+    title: `A map of values of ${valueBytes} bytes, ${codec}: ns a call, one thread`,
     head: ['call', 'ns', 'x SharedMap'],
     rows: figures.map(figure => [
       figure.name,
