@@ -1,8 +1,7 @@
 import type { Held } from '../locking/acquire.ts'
 import { Mutex } from '../locking/mutex.ts'
-import type { Recoverable, Slot } from '../locking/slots.ts'
 import { withLockdep } from '../locking/with-lockdep.ts'
-import { type CollectionsContext, type CollectionsControl, LOCK, SHARD_WORDS } from './layout.ts'
+import { type CollectionsContext, LOCK, SHARD_WORDS } from './layout.ts'
 
 /** The locks of one map's shards, as one thread has them. Shards go by their first word's index. */
 export class ShardLocks {
@@ -43,28 +42,5 @@ export class ShardLocks {
     const { slot, control, lockdep } = this.context
     const lock = new Mutex(slot, control.shards, shard + LOCK, 'map shard')
     return lockdep === null ? lock : withLockdep(lock, lockdep, 'shard')
-  }
-}
-
-/** Wakes those who wait for a shard's lock when its owner has died: for `Slots.register`. */
-export class ShardLocksRecovery implements Recoverable {
-  private readonly slot: Slot
-  private readonly control: CollectionsControl
-  private readonly nrMaps: () => number
-
-  /** @param nrMaps How many maps there are by now. */
-  constructor(slot: Slot, control: CollectionsControl, nrMaps: () => number) {
-    this.slot = slot
-    this.control = control
-    this.nrMaps = nrMaps
-  }
-
-  /** Part of `Recoverable`. */
-  recover(token: number): void {
-    const { shards, nrShards } = this.control
-    const end = this.nrMaps() * nrShards * SHARD_WORDS
-    for (let shard = 0; shard < end; shard += SHARD_WORDS) {
-      new Mutex(this.slot, shards, shard + LOCK).recover(token)
-    }
   }
 }

@@ -1,4 +1,4 @@
-import { load, loadPlain, type Words } from '#atomics'
+import { loadPlain, type Words } from '#atomics'
 import { PTE, UNIT_WORDS, VIRTUAL_OWNER, VIRTUAL_RECORD_WORDS } from '../mm/geometry.ts'
 import { OWNER_RUN_SHIFT } from '../mm/virtual-pages.ts'
 import {
@@ -90,11 +90,4 @@ export class Table {
     this.words = this.context.frames.block(pfn >>> pagesPerBlockShift)
     return (pfn & (pagesPerBlock - 1)) << pageWordsShift
   }
-}
-
-/** The address of a shard's table. First look inside the guard: what follows goes by it. */
-export function tableOf(context: CollectionsContext, shard: number, field: number): number {
-  const { shards } = context.control
-  if (context.guard.form === 'asymmetric') return loadPlain(shards, shard + field)
-  return load(shards, shard + field)
 }
