@@ -122,7 +122,7 @@ export class Service {
   }
 
   private watch(worker: Worker): void {
-    let error: unknown = new Error('it ended')
+    let error: unknown
     worker.on('error', reason => (error = reason))
     worker.on('message', (news: ServiceReport) => {
       if (!('tid' in news)) return this.onNews(news)
@@ -137,13 +137,15 @@ export class Service {
   /** @param dead The one that died; if it has a successor already, nothing is done. */
   private restart(dead: Worker, cause?: unknown): void {
     if (this.isStopping || dead !== this.worker) return
+    const wasReady = this.report.tid !== 0
+    const wasEnded = wasReady && cause === undefined // by somebody, not by an error of its own
+    if (wasEnded || (wasReady && now() - this.readyAt > LIVED_MS)) this.nrStarts = 1
     if (this.nrStarts === STARTS_MAX) {
       this.isGivenUp = true
       throw new Error(`the service thread died ${STARTS_MAX} times, each soon after the last`, {
         cause,
       })
     }
-    if (now() - this.readyAt > LIVED_MS) this.nrStarts = 1
     this.nrStarts++
     const worker = startWorker(this.data)
     this.worker = worker
