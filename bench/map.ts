@@ -1,6 +1,7 @@
 /*
  * What a SharedMap costs beside a private Map and lmdb, which is what threads share data with
- * today. 200,000 keys `key0`, `key1`, ... (fewer of long values); values of one length; keys looked up in random order.
+ * today. 200,000 keys `key0`, `key1`, ... (fewer of long values); values of one length; keys looked
+ * up in random order.
  *
  * All subjects are in one thread of one process; their rounds alternate, so that a disturbance of
  * the machine hits all alike, and medians are compared within one run. Both maps encode alike:
