@@ -10,7 +10,7 @@
  */
 import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Argued, isAbout, isClass, readArgued } from './argued.ts'
 import { Copy } from './copy.ts'
@@ -55,7 +55,8 @@ interface Target {
 
 const HELP = `npm run mutate -- [--only TEXT] [--json]
 
-  --only TEXT   only mutants whose id contains TEXT, as 'mutex.ts' or 'notify#1 drop'
+  --only TEXT   only mutants whose folder and id contain TEXT, as 'src/locking/', 'mutex.ts' or
+                'notify#1 drop'
   --json        the results as JSON on stdout
 `
 
@@ -83,7 +84,8 @@ async function main(): Promise<number> {
 function targetOf(file: string, only: string): Target {
   const text = readFileSync(join(root, file), 'utf8')
   const name = basename(file).replace(/\.js$/, '.ts')
-  const mutants = mutantsOf(name, text).filter(({ id }) => id.includes(only))
+  const folder = dirname(file).replace(/^dist\//, '')
+  const mutants = mutantsOf(name, text).filter(({ id }) => `${folder}/${id}`.includes(only))
   const { own, wider } = checksOf(root, file)
   return { file, text, mutants, checks: [own, wider].filter(files => files.length > 0) }
 }
