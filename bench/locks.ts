@@ -11,6 +11,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { median } from './median.ts'
 import { SUBJECTS } from './subjects.ts'
 
 const ROUND_NS = 50e6
@@ -61,10 +62,6 @@ export async function measureLocks(nrRounds: number): Promise<LockFigure[]> {
 }
 
 /** The middle one of `values`. */
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!
-}
-
 /** Runs ever longer rounds until one is long enough; gives the compiler time as well. */
 async function warmUp(runner: Runner): Promise<number> {
   let nrPairs = 1000

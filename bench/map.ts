@@ -1,7 +1,6 @@
 /*
  * What a SharedMap costs beside a private Map and lmdb, which is what threads share data with
- * today. 200,000 keys `key0`, `key1`, ... (fewer of long values); values of one length; keys looked
- * up in random order.
+ * today. 200,000 keys `key0`, `key1`, ...; values of one length; keys looked up in random order.
  *
  * All subjects are in one thread of one process; their rounds alternate, so that a disturbance of
  * the machine hits all alike, and medians are compared within one run. Both maps encode alike:
@@ -12,17 +11,16 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Machine } from '../src/index.ts'
+import { median } from './median.ts'
 
-const MiB = 2 ** 20
 const GiB = 2 ** 30
 const KEYS = 200_000
-/** Bytes of all values at most: of long values there are fewer. */
-const TOTAL_BYTES_MAX = 128 * MiB
 const LOOKUPS = 50_000
 const WRITES = 20_000
 const SYNC_WRITES = 500
 const WARM_UP_ROUNDS = 3
-const MEMORY = 1 * GiB
+/** Bytes a key and value take at most, headers and tables and room beside them included. */
+const OVERHEAD_BYTES = 1000
 
 /** What is used of lmdb, whose own types do not go with ours. */
 interface Lmdb {
@@ -62,7 +60,8 @@ interface Subject {
 
 /** Measures every subject. @param nrRounds Of which the median is taken. */
 export async function measureMaps(setting: MapSetting, nrRounds: number): Promise<MapFigure[]> {
-  await using machine = await Machine.boot({ memory: MEMORY })
+  const memory = Math.ceil((KEYS * (2 * setting.valueBytes + OVERHEAD_BYTES)) / GiB) * GiB
+  await using machine = await Machine.boot({ memory })
   const folder = mkdtempSync(join(tmpdir(), 'hotplug-bench-'))
   const encoding = setting.codec === 'utf8' ? 'string' : 'binary'
   const { open } = (await import(LMDB)) as { open(options: object): Lmdb }
@@ -77,7 +76,7 @@ export async function measureMaps(setting: MapSetting, nrRounds: number): Promis
         const ns = Number(process.hrtime.bigint() - begin) / nrCalls
         if (i >= 0) rounds[s]!.push(ns)
       }
-      await machine.memory.resize(MEMORY) // what is garbage goes between rounds
+      await machine.memory.resize(memory) // what is garbage goes between rounds
     }
     return subjects.map(({ name }, s) => ({ ...setting, name, ns: median(rounds[s]!) }))
   } finally {
@@ -91,9 +90,8 @@ async function subjectsOf(
   lmdb: Lmdb,
   { codec, valueBytes }: MapSetting,
 ): Promise<Subject[]> {
-  const nrKeys = Math.min(KEYS, Math.floor(TOTAL_BYTES_MAX / valueBytes))
-  const keys = Array.from({ length: nrKeys }, (_, i) => `key${i}`)
-  const order = Array.from({ length: LOOKUPS }, () => keys[Math.floor(Math.random() * nrKeys)]!)
+  const keys = Array.from({ length: KEYS }, (_, i) => `key${i}`)
+  const order = Array.from({ length: LOOKUPS }, () => keys[Math.floor(Math.random() * KEYS)]!)
   const some = order.slice(0, WRITES)
   const few = order.slice(0, SYNC_WRITES)
   const value = codec === 'utf8' ? 'v'.repeat(valueBytes) : Buffer.alloc(valueBytes, 7)
@@ -133,8 +131,4 @@ async function subjectsOf(
     subject('lmdb putSync', few, key => Number(lmdb.putSync(key, value))),
     subject('Map set, copied', some, key => local.set(key, Buffer.from(value as string)) && 1),
   ]
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!
 }

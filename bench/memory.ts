@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { Latencies } from '../demo/latency.ts'
 import { Machine } from '../src/index.ts'
+import { median } from './median.ts'
 import type { Reading, ReadingData } from './memory-thread.ts'
 
 const MiB = 2 ** 20
@@ -208,10 +209,6 @@ class Thread {
 function figure(what: string, value: number, aim: string): MemoryFigure {
   const digits = value >= 100 ? 0 : value >= 10 ? 1 : 3
   return { what, value: Number.isInteger(value) ? String(value) : value.toFixed(digits), aim }
-}
-
-function median(samples: readonly number[]): number {
-  return samples.toSorted((a, b) => a - b)[Math.floor(samples.length / 2)]!
 }
 
 async function pause(ms: number): Promise<void> {

@@ -1,9 +1,9 @@
 /*
- * `npm run bench [-- locks|map|memory|scale|spin|check]... [--rounds N] [--sizes N] [--markdown]`:
+ * `npm run bench [-- locks|map|readers|memory|scale|spin|check]... [--rounds N] [--sizes N] [--markdown]`:
  * prints what the machine is and the tables of docs/benchmarks.md. The node that runs it is the one
  * measured.
  *
- *     --rounds    of each lock; medians are taken of them (9)
+ *     --rounds    of each lock and call; medians are taken of them (9)
  *     --sizes     how many sizes of SPIN's model, smallest first (2; the second takes minutes)
  *     --markdown  tables as the docs have them
  */
@@ -13,6 +13,7 @@ import { checkAll, compareWithSpin } from './checker.ts'
 import { measureLocks } from './locks.ts'
 import { MAP_SETTINGS, measureMaps } from './map.ts'
 import { measureArrivals, measureMoves, measureScale, measureSpace } from './memory.ts'
+import { measureReaders } from './readers.ts'
 import {
   checkTable,
   locksTable,
@@ -40,9 +41,17 @@ const parts = new Map<string, () => Promise<Table[]>>([
     async () => {
       const tables = []
       for (const setting of MAP_SETTINGS) {
+        console.error(`map: ${setting.codec}, ${setting.valueBytes} bytes`)
         tables.push(mapsTable(await measureMaps(setting, Number(values.rounds))))
       }
       return tables
+    },
+  ],
+  [
+    'readers',
+    async () => {
+      const title = 'Two threads that read one map, values of 100 bytes'
+      return [memoryTable(title, await measureReaders(Number(values.rounds)))]
     },
   ],
   [
