@@ -28,7 +28,7 @@ export interface RunOptions {
   readonly onProgress: ((states: number) => void) | undefined
 }
 
-const AUDIT = { rounds: 4, seed: 1 }
+const AUDIT = { rounds: 2, seed: 1 }
 
 /** Learns and searches a model. */
 export function run(model: Description, options: RunOptions): Ran {

@@ -209,7 +209,7 @@ export class Automaton implements Program {
 
   /** What is new in this process, or made anew in each run, shows when the run is repeated. */
   private assertRepeatable(thread: number, path: readonly Step[], first: Moment): void {
-    const { moment } = this.run(thread, path)
+    const { moment } = this.run(thread, path, true)
     const difference = differenceOf(first, moment)
     if (difference === null) return
     const what = 'the body is not the same in every run: after the same results'

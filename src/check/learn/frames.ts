@@ -167,6 +167,8 @@ export class ModuleTable {
   readonly id: number
   readonly table: Table
   readonly path: string
+  /** By call, where the engine was found to stand at it, once it was. */
+  readonly positions: number[] = []
   private readonly sites: Site[] = []
 
   constructor(id: number, table: Table) {

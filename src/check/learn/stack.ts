@@ -8,9 +8,14 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Refusal, type Site } from '../program.ts'
-import { type Frames, frames } from './frames.ts'
+import { type Frames, frames, type ModuleTable } from './frames.ts'
 import type { SiteRow } from './source.ts'
 import { displayPath, type Origin, originOf } from './source-map.ts'
+
+/** What the engine has and the types do not: the offset in the script. */
+interface Positioned extends NodeJS.CallSite {
+  getPosition(): number
+}
 
 const DEPTH_MAX = 256
 /** Frames of the checker above a body's operation, and below the body: more than there are. */
@@ -24,11 +29,11 @@ function isMachinery(script: string | null | undefined): boolean {
 }
 
 /** The engine's stack, innermost call first, at most so deep. */
-export function callSites(depth = DEPTH_MAX): NodeJS.CallSite[] {
+export function callSites(depth = DEPTH_MAX): Positioned[] {
   const { prepareStackTrace, stackTraceLimit } = Error
   Error.prepareStackTrace = (_, sites) => sites
   Error.stackTraceLimit = depth
-  const sites = new Error().stack as unknown as NodeJS.CallSite[]
+  const sites = new Error().stack as unknown as Positioned[]
   Error.prepareStackTrace = prepareStackTrace
   Error.stackTraceLimit = stackTraceLimit
   return sites
@@ -45,19 +50,21 @@ export function verifyFrames({ n, modules, calls }: Frames): void {
   while (isMachinery(sites[at]?.getFileName())) at++
   for (let depth = n - 1; depth >= 0; depth--, at++) {
     while (isImplicit(sites[at])) at++
-    const site = sites[at]
     const module = frames.tableOf(modules[depth]!)
-    const [line, column] = module.table.sites[calls[depth] as number] as SiteRow
-    if (
-      site === undefined ||
-      site.getLineNumber() !== line ||
-      site.getColumnNumber() !== column ||
-      !module.isScript(site.getFileName())
-    ) {
-      refuseFrame(sites, at)
-    }
+    if (!isCall(sites[at], module, calls[depth] as number)) refuseFrame(sites, at)
   }
   if (!isMachinery(sites[at]?.getFileName())) refuseFrame(sites, at)
+}
+
+/** Whether the engine's frame stands at that call. Lines are looked up once a call: they are slow. */
+function isCall(site: Positioned | undefined, module: ModuleTable, call: number): boolean {
+  if (site === undefined || !module.isScript(site.getFileName())) return false
+  const position = site.getPosition()
+  if (module.positions[call] === position) return true
+  const [line, column] = module.table.sites[call] as SiteRow
+  if (site.getLineNumber() !== line || site.getColumnNumber() !== column) return false
+  module.positions[call] = position
+  return true
 }
 
 /** Whether it is in a constructor that is not written out: it passes its arguments on, no more. */

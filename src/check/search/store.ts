@@ -16,12 +16,12 @@ const CHUNK = 1 << CHUNK_BITS
 /** The low bits of a state's number: which of its chunk. */
 export const CHUNK_MASK = CHUNK - 1
 const STATES_MAX = 2 ** 30
-const TABLE_BITS = 14
+const TABLE_BITS = 16
 /** The table is grown when more than 5 in 8 places are taken. */
 const FULL = 0.625
 
-/** A table smaller than this grows fourfold. */
-const SMALL_TABLE_BITS = 22
+/** A table smaller than this grows sixteenfold: entering all anew costs more than room. */
+const SMALL_TABLE_BITS = 20
 
 /** States put into a new table at once. Divides a chunk. */
 const BATCH = 64
@@ -156,7 +156,7 @@ export class Store {
   }
 
   private growTable(): void {
-    this.tableBits += this.tableBits < SMALL_TABLE_BITS ? 2 : 1
+    this.tableBits += this.tableBits < SMALL_TABLE_BITS ? 4 : 1
     this.fillTable()
   }
 
