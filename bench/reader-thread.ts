@@ -1,4 +1,4 @@
-/* A thread that reads a map in random order for as long as it is told, and says how often it did. */
+/* A thread that reads a map in random order as long as it is told, and says how often it did. */
 import { parentPort, workerData } from 'node:worker_threads'
 import { Machine, type MachineHandle } from '../src/index.ts'
 

@@ -1,6 +1,6 @@
 /*
- * `npm run bench [-- PART... [--rounds N] [--sizes N] [--markdown]]`: prints what the machine is and
- * the tables of docs/benchmarks.md. The node that runs it is the one measured.
+ * `npm run bench [-- PART... [--rounds N] [--sizes N] [--markdown]]`: prints what the machine is
+ * and the tables of docs/benchmarks.md. The node that runs it is the one measured.
  *
  *     PART        locks, map, readers, memory, scale, spin, check: all of them if left out
  *     --rounds    of each lock and call; medians are taken of them (9)

@@ -56,7 +56,7 @@ export function verifyFrames({ n, modules, calls }: Frames): void {
   if (!isMachinery(sites[at]?.getFileName())) refuseFrame(sites, at)
 }
 
-/** Whether the engine's frame stands at that call. Lines are looked up once a call: they are slow. */
+/** Whether the engine's frame stands at that call. Lines, which are slow, are looked up once. */
 function isCall(site: Positioned | undefined, module: ModuleTable, call: number): boolean {
   if (site === undefined || !module.isScript(site.getFileName())) return false
   const position = site.getPosition()
