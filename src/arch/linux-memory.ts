@@ -2,7 +2,7 @@
  * Memory that really arrives and leaves: madvise on ranges of the address space.
  *
  *     prepare    MADV_NOHUGEPAGE: the first touch of a huge page stalls 6.5 ms
- *     populate   MADV_POPULATE_WRITE: four times as fast as touching from JavaScript
+ *     populate   MADV_POPULATE_WRITE: faster than touching from JavaScript
  *     discard    MADV_DONTNEED; of memory that was locked, MADV_DONTNEED_LOCKED
  *     resident   /proc/self/pagemap, or mincore
  *

@@ -2,7 +2,7 @@
  * Reading a key's value: the short way, which is most of what maps are asked.
  *
  *     R1  enter the guard
- *     R2  find the key's entry            (finder.ts)
+ *     R2  find the key's entry; leave, if it has none     (finder.ts)
  *     R3  copy its value out
  *     R4  leave
  *
@@ -82,12 +82,8 @@ export class Reader {
    * @returns How many bytes it has, or `ABSENT`, or `LARGE`: its record was copied.
    */
   read(): number {
-    const { finder, guard, key } = this
-    guard.enter() // R1
-    if (!finder.look(this.shardOf(key.hash), key)) {
-      guard.leave()
-      return ABSENT
-    }
+    if (!this.begin()) return ABSENT
+    const { finder, guard } = this
     const { sizes } = finder
     const nrBytes = sizes >>> VALUE_BYTES_SHIFT
     copyOut(this.value, 0, finder.words, finder.valueAt, wordsOf(nrBytes)) // R3
@@ -102,12 +98,8 @@ export class Reader {
    * @returns As `read`; or `LONG`, and nothing was copied.
    */
   into(target: Uint8Array): number {
-    const { finder, guard, key } = this
-    guard.enter() // R1
-    if (!finder.look(this.shardOf(key.hash), key)) {
-      guard.leave()
-      return ABSENT
-    }
+    if (!this.begin()) return ABSENT
+    const { finder, guard } = this
     const { sizes } = finder
     const nrBytes = sizes >>> VALUE_BYTES_SHIFT
     const isSmall = (sizes & ENTRY_KIND_MASK) === 0
@@ -123,12 +115,8 @@ export class Reader {
 
   /** The key's value as bytes that nobody else has; or as `read`. */
   copy(): Buffer | number {
-    const { finder, guard, key } = this
-    guard.enter() // R1
-    if (!finder.look(this.shardOf(key.hash), key)) {
-      guard.leave()
-      return ABSENT
-    }
+    if (!this.begin()) return ABSENT
+    const { finder, guard } = this
     const { sizes } = finder
     const nrBytes = sizes >>> VALUE_BYTES_SHIFT
     const at = this.slabUsed
@@ -143,18 +131,23 @@ export class Reader {
 
   /** The key's value, which is UTF-8, as a string; or as `read`. */
   text(): string | number {
-    const { finder, guard, key } = this
-    guard.enter() // R1
-    if (!finder.look(this.shardOf(key.hash), key)) {
-      guard.leave()
-      return ABSENT
-    }
+    if (!this.begin()) return ABSENT
+    const { finder, guard } = this
     const { sizes } = finder
     const nrBytes = sizes >>> VALUE_BYTES_SHIFT
     copyOut(this.value, 0, finder.words, finder.valueAt, wordsOf(nrBytes)) // R3
     guard.leave() // R4
     this.sizes = sizes
     return (sizes & ENTRY_KIND_MASK) === 0 ? utf8Of(this.valueBytes, 0, nrBytes) : LARGE
+  }
+
+  /** R1, R2. @returns Whether the key has an entry; if not, it has left. */
+  private begin(): boolean {
+    const { finder, guard, key } = this
+    guard.enter() // R1
+    if (finder.look(this.shardOf(key.hash), key)) return true // R2
+    guard.leave()
+    return false
   }
 
   private copyToSlab(words: Words, index: number, nrBytes: number): void {
