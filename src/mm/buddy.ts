@@ -12,6 +12,8 @@
  * All of it changes under the zone's lock. WORD alone is the truth: a page is free if its WORD is
  * Tail or Free, whichever of the two; `rebuildLists` makes the rest from that. In particular a
  * chunk that is being taken or given when a thread dies is free page by page, or not.
+ *
+ * Checked by buddy.check.ts.
  */
 import { load, store, type Words } from '#atomics'
 import { FREE_LIST_HEADS, type Geometry, PAGE_LINK, PAGE_WORD, PageState } from './geometry.ts'
@@ -114,14 +116,14 @@ function linkRun(memmap: Words, page: number, end: number): void {
 
 function link(memmap: Words, page: number, order: number): void {
   const next = load(memmap, order)
-  store(memmap, recordOfPage(page) + PAGE_LINK, next)
   if (next !== 0) setPrevious(memmap, next, page)
-  store(memmap, order, page)
+  storeLink(memmap, page, next)
   storeWord(memmap, page, pageWord(PageState.Free, order))
+  store(memmap, order, page)
 }
 
 function unlink(memmap: Words, page: number, order: number): void {
-  const links = load(memmap, recordOfPage(page) + PAGE_LINK)
+  const links = loadLink(memmap, page)
   const next = links & NEXT_MASK
   const previous = links >>> PREVIOUS_SHIFT
   if (next !== 0) setPrevious(memmap, next, previous)
@@ -129,14 +131,21 @@ function unlink(memmap: Words, page: number, order: number): void {
     store(memmap, order, next)
     return
   }
-  const before = load(memmap, recordOfPage(previous) + PAGE_LINK)
-  store(memmap, recordOfPage(previous) + PAGE_LINK, (before & ~NEXT_MASK) | next)
+  const before = loadLink(memmap, previous)
+  storeLink(memmap, previous, (before & ~NEXT_MASK) | next)
 }
 
 function setPrevious(memmap: Words, page: number, previous: number): void {
-  const links = load(memmap, recordOfPage(page) + PAGE_LINK)
-  const changed = (links & NEXT_MASK) | (previous << PREVIOUS_SHIFT)
-  store(memmap, recordOfPage(page) + PAGE_LINK, changed)
+  const links = loadLink(memmap, page)
+  storeLink(memmap, page, (links & NEXT_MASK) | (previous << PREVIOUS_SHIFT))
+}
+
+function loadLink(memmap: Words, page: number): number {
+  return load(memmap, recordOfPage(page) + PAGE_LINK)
+}
+
+function storeLink(memmap: Words, page: number, links: number): void {
+  store(memmap, recordOfPage(page) + PAGE_LINK, links)
 }
 
 function storeWord(memmap: Words, page: number, word: number): void {

@@ -95,7 +95,8 @@ function wrongInZone({ geometry, zones, blocks, memmaps }: PageMemory, kind: num
   return sum === zone(ZONE_FREE) ? '' : `says ${zone(ZONE_FREE)} free pages, has ${sum}`
 }
 
-function wrongInBlock(geometry: Geometry, memmap: Readable, nrFree: number): string {
+/** What is wrong with the lists of one block; '' if nothing. */
+export function wrongInBlock(geometry: Geometry, memmap: Readable, nrFree: number): string {
   const listed = new Set<number>()
   for (let order = 0; order < FREE_LIST_HEADS; order++) {
     const wrong = wrongInList(memmap, order, listed)
