@@ -27,9 +27,9 @@
  * `giveBlock` and `takeBlock` go by page words, and can be called again after a death in either. A
  * dead `takeBlock` is undone by Z2, with the block still isolated; ISOLATED ends with `giveBlock`.
  *
- * A leaf: who has the lock waits for nothing. Checked by page-allocator.check.ts.
+ * A leaf: who has the lock waits for nothing. Checked by zone.check.ts.
  */
-import { add, load, store, sub, type Words } from '#atomics'
+import { load, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { Mutex } from '../locking/mutex.ts'
 import type { Slot } from '../locking/slots.ts'
@@ -111,7 +111,7 @@ export class Zone {
     store(blocks, this.at(block, BLOCK_ISOLATED), 0)
     const nrFree = rebuildLists(this.frames.block(block), geometry)
     store(blocks, this.at(block, BLOCK_FREE), nrFree)
-    add(this.words, this.record + ZONE_FREE, nrFree - nrGivable)
+    raise(this.words, this.record + ZONE_FREE, nrFree - nrGivable)
     this.end()
   }
 
@@ -139,24 +139,15 @@ export class Zone {
   /** The block gives out no more pages, and keeps those freed into it. May be so already. */
   isolate(block: number): void {
     this.begin()
-    this.change(block)
-    const nrGivable = this.nrGivable(block)
-    store(this.control.blocks, this.at(block, BLOCK_ISOLATED), 1)
-    sub(this.words, this.record + ZONE_FREE, nrGivable)
+    this.setIsolated(block, 1)
     this.end()
   }
 
   /** The block gives out pages again. May be so already. */
   undoIsolate(block: number): void {
-    const { blocks } = this.control
     this.begin()
     this.lowerHint(block)
-    this.change(block)
-    if (load(blocks, this.at(block, BLOCK_ISOLATED)) !== 0) {
-      store(blocks, this.at(block, BLOCK_ISOLATED), 0)
-      const nrFree = load(blocks, this.at(block, BLOCK_FREE))
-      add(this.words, this.record + ZONE_FREE, nrFree)
-    }
+    this.setIsolated(block, 0)
     this.end()
   }
 
@@ -225,7 +216,15 @@ export class Zone {
     store(this.words, this.record + ZONE_DIRTY, block + 1)
   }
 
-  /** Z2. */
+  private setIsolated(block: number, isolated: 0 | 1): void {
+    this.change(block)
+    const before = this.nrGivable(block)
+    store(this.control.blocks, this.at(block, BLOCK_ISOLATED), isolated)
+    const after = this.nrGivable(block)
+    raise(this.words, this.record + ZONE_FREE, after - before)
+  }
+
+  /** Z2. The block stays DIRTY until Z3 or Z4: who dies at this leaves it to the next. */
   private repair(block: number): void {
     const { blocks, geometry } = this.control
     this.lowerHint(block)
@@ -237,7 +236,6 @@ export class Zone {
       sum += nrGivable
     }
     store(this.words, this.record + ZONE_FREE, sum)
-    store(this.words, this.record + ZONE_DIRTY, 0)
   }
 
   /** Pages that the block can give out in this zone. */
@@ -252,9 +250,9 @@ export class Zone {
   /** So many pages more are in the block's lists. */
   private count(block: number, delta: number): void {
     const { blocks } = this.control
-    add(blocks, this.at(block, BLOCK_FREE), delta)
-    const isIsolated = load(blocks, this.at(block, BLOCK_ISOLATED)) !== 0
-    if (!isIsolated) add(this.words, this.record + ZONE_FREE, delta)
+    raise(blocks, this.at(block, BLOCK_FREE), delta)
+    if (load(blocks, this.at(block, BLOCK_ISOLATED)) !== 0) return
+    raise(this.words, this.record + ZONE_FREE, delta)
   }
 
   private lowerHint(block: number): void {
@@ -265,4 +263,10 @@ export class Zone {
   private at(block: number, field: number): number {
     return block * BLOCK_RECORD_WORDS + field
   }
+}
+
+/** Changes a counter that only the owner of the zone's lock changes. */
+function raise(words: Words, index: number, delta: number): void {
+  const before = load(words, index)
+  store(words, index, before + delta)
 }
