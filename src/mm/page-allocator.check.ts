@@ -15,6 +15,7 @@ import {
   BLOCK_ISOLATED,
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
+  BLOCK_ZONE,
   BlockState,
   type Frames,
   type Geometry,
@@ -249,6 +250,17 @@ function chunkUser(face: Face, geometry: Geometry, Allocator: typeof PageAllocat
   if (pfn !== -1) pages.freeChunk(pfn, 1)
 }
 
+/** Takes the page of zone Movable; it goes back there. */
+function movableUser(face: Face, geometry: Geometry, Allocator: typeof PageAllocator): void {
+  const pages = allocatorOf(face, geometry, Allocator)
+  const pfn = pages.allocPage('movable')
+  pages.freePage(pfn)
+  pages.drainAll()
+  pages.enableLists()
+  const nrFree = pages.zones[1]!.nrFree()
+  assert(nrFree === 1, 'a page of zone Movable went elsewhere')
+}
+
 /** Isolates block 0 and drains; takes the block if nobody has a page of it, or goes back. */
 function operator(face: Face, geometry: Geometry, Allocator: typeof PageAllocator): void {
   const pages = allocatorOf(face, geometry, Allocator)
@@ -316,6 +328,8 @@ interface Setting {
   readonly Allocator?: typeof PageAllocator
   /** The first slot's last owner died with a page on its list. */
   readonly isSlotUsed?: boolean
+  /** Block 1 is in zone Movable. */
+  readonly isMovable?: boolean
 }
 
 /** Every shared word as it is when the blocks are online and no thread has done anything. */
@@ -328,11 +342,12 @@ function prepared(geometry: Geometry, nrSlots: number, setting: Setting) {
   const guard = words(Guard.words(nrSlots))
   aliveThreads(slots)
   Guard.choose(guard, 0, setting.form ?? 'portable')
-  const zone = new Zone(slotOf(slots, 0), control, frames, 0)
   for (let block = 0; block < geometry.nrBlocks; block++) {
     initMemmap(control, frames, block)
     control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = BlockState.Online
-    zone.giveBlock(block)
+    const kind = setting.isMovable ? (block as 0 | 1) : 0
+    control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_ZONE] = kind
+    new Zone(slotOf(slots, 0), control, frames, kind).giveBlock(block)
   }
   for (let id = 0; id < nrSlots; id++) {
     const slot = slotOf(slots, id)
@@ -349,45 +364,22 @@ function pages(name: string, threads: readonly Thread[], setting: Setting) {
   const all: Thread[] = [...threads]
   if (deaths > 0) all.push({ name: 'reaper', daemon: true, body: reaper })
   const nrSlots = all.reduce((sum, { count = 1 }) => sum + count, 0)
-  const copy = (pick: (all: ReturnType<typeof prepared>) => Words) => {
-    const words = pick(prepared(geometry, nrSlots, setting))
-    return { length: words.length, init: (view: Words) => view.set(words) }
-  }
+  const { control, memmaps, slots, guard } = prepared(geometry, nrSlots, setting)
+  const as = (words: Words) => ({
+    length: words.length,
+    init: (view: Words) => view.set(words),
+  })
   return model({
     name: `pages, ${form}: ${name}`,
     shared: t => ({
-      z: t.int32(
-        { LOCK: 0, HINT: 1, DIRTY: 2, FREE: 3 },
-        copy(({ control }) => control.zones),
-      ),
-      b: t.int32(
-        {},
-        copy(({ control }) => control.blocks),
-      ),
-      e: t.int32(
-        { DISABLED: PERCPU_DISABLED },
-        copy(({ control }) => control.events),
-      ),
-      p: t.int32(
-        names(nrSlots),
-        copy(({ control }) => control.percpu),
-      ),
-      s: t.int32(
-        {},
-        copy(({ slots }) => slots),
-      ),
-      g: t.int32(
-        {},
-        copy(({ guard }) => guard),
-      ),
-      m0: t.int32(
-        {},
-        copy(({ memmaps }) => memmaps[0]!),
-      ),
-      m1: t.int32(
-        {},
-        copy(({ memmaps }) => memmaps[1]!),
-      ),
+      z: t.int32({ LOCK: 0, HINT: 1, DIRTY: 2, FREE: 3 }, as(control.zones)),
+      b: t.int32({}, as(control.blocks)),
+      e: t.int32({ DISABLED: PERCPU_DISABLED }, as(control.events)),
+      p: t.int32(names(nrSlots), as(control.percpu)),
+      s: t.int32({}, as(slots)),
+      g: t.int32({}, as(guard)),
+      m0: t.int32({}, as(memmaps[0]!)),
+      m1: t.int32({}, as(memmaps[1]!)),
     }),
     threads: all.map(({ body, ...thread }) => ({
       ...thread,
@@ -396,9 +388,10 @@ function pages(name: string, threads: readonly Thread[], setting: Setting) {
     deaths,
     timeouts: all.some(({ body }) => body === operator), // a grace period looks again and again
     atEnd: s => {
-      const memmaps = nrBlocks === 2 ? [s.m0, s.m1] : [s.m0]
-      const memory = { geometry, zones: s.z, blocks: s.b, memmaps }
+      const blocks = nrBlocks === 2 ? [s.m0, s.m1] : [s.m0]
+      const memory = { geometry, zones: s.z, blocks: s.b, memmaps: blocks }
       for (let id = 0; id < nrSlots; id++) if (s.dead(id) && hasPages(memory, id)) return false
+      if (deaths === 0 && s.e[PERCPU_DISABLED] !== 0) return false
       return whatIsWrong(memory) === '' && countPages(memory, PageState.Allocated) === 0
     },
   })
@@ -429,6 +422,7 @@ const USER_TWICE = { name: 'user', body: user(2) }
 const CHUNK_USER = { name: 'chunk user', body: chunkUser }
 const OPERATOR = { name: 'operator', body: operator }
 const ISOLATOR = { name: 'isolator', body: isolator }
+const MOVABLE_USER = { name: 'user', body: movableUser }
 const MOVER = { name: 'mover', body: mover }
 
 const ONE = { pagesPerBlock: 4, nrBlocks: 1 } as const
@@ -460,6 +454,7 @@ export const models = [
   pages(DRAINS, USER_AND_OPERATOR, { ...TWO, form: 'asymmetric' }),
   pages('2 take, 1 drains and takes a block', [...TWO_USERS, OPERATOR], TWO),
   pages('1 takes, 1 isolates, 1 moves a block', [USER, ISOLATOR, MOVER], TWO),
+  pages('1 takes of zone Movable', [MOVABLE_USER], { ...TWO, isMovable: true }),
   pages('1 takes, 1 moves a block', [USER, MOVER], TWO),
   pages('2 take and give, one dies', TWO_USERS, ONE_DEATH),
   pages('1 takes a page, 1 two, one dies', [USER, CHUNK_USER], ONE_DEATH),

@@ -12,13 +12,13 @@
  *         push, unless the block is isolated:   D4  PERCPU_DISABLED = 0
  *         WORD = Percpu, COUNT += 1
  *     P4  leave guard
- *     P5  list empty or full: zone lock,
- *         PERCPU_DISABLED again, a batch
+ *     P5  zone lock; list full: a batch back;
+ *         empty: PERCPU_DISABLED again, a batch
  *
  * One at a time. P3 has no lock, D3 does not stop the owner. But who enters after D1 sees it at P2,
  * and D2 waits for those who entered before; so between D2 and D4 no owner is at P3. A batch (P5)
- * has the same lock as D3; one that sees PERCPU_DISABLED not set comes before D3, which sees the
- * batch's pages.
+ * has the same lock as D3. One that sees PERCPU_DISABLED not set comes before D3, which sees the
+ * batch's pages; so between D3 and D4 lists are empty, and zones can give out all that is free.
  *
  * Nothing of an isolated block is on a list after D3, nor comes there later: no batch takes from
  * it, and who enters after D2 sees at P3 that it is isolated.
@@ -28,7 +28,7 @@
  * owner empties a list that has another name. Each page is the dead thread's by its WORD, and
  * freed by `PageAllocator.recoverDead`; D3 frees only what is Percpu and of the list's owner.
  *
- * Checked by page-allocator.check.ts.
+ * Checked by percpu-pages.check.ts and page-allocator.check.ts.
  */
 import { load, loadPlain, store, storePlain, type Words } from '#atomics'
 import type { Guard } from '../locking/guard.ts'
@@ -110,9 +110,8 @@ export class PercpuPages {
   push(pfn: number): boolean {
     const { control, frames } = this.zone
     const { blocks, events, geometry } = control
-    if (load(events, PERCPU_DISABLED) !== 0) return false
-    const block = blockOfPfn(geometry, pfn)
-    if (load(blocks, block * BLOCK_RECORD_WORDS + BLOCK_ISOLATED) !== 0) return false
+    const isolated = blockOfPfn(geometry, pfn) * BLOCK_RECORD_WORDS + BLOCK_ISOLATED
+    if (load(events, PERCPU_DISABLED) !== 0 || load(blocks, isolated) !== 0) return false
     const count = loadPlain(this.words, this.place + COUNT)
     if (count === PERCPU_PAGES_MAX) return false
     storePageWord(geometry, frames, pfn, this.listed)
@@ -146,9 +145,8 @@ export class PercpuPages {
     const { zone } = this
     zone.begin()
     zone.put(pfn, 0)
-    const isDisabled = load(zone.control.events, PERCPU_DISABLED) !== 0
     const count = loadPlain(this.words, this.place + COUNT)
-    if (count === PERCPU_PAGES_MAX && !isDisabled) {
+    if (count === PERCPU_PAGES_MAX) {
       giveEntries(this.words, this.place, PERCPU_PAGES_MAX - PERCPU_BATCH, zone)
     }
     zone.end()
