@@ -18,9 +18,6 @@
 import { load, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import {
-  BLOCK_FREE,
-  BLOCK_ISOLATED,
-  BLOCK_RECORD_WORDS,
   FREE_LIST_HEADS,
   type Frames,
   type Geometry,
@@ -86,18 +83,16 @@ export function storePageWord(geometry: Geometry, frames: Frames, pfn: number, w
 }
 
 /**
- * Writes the records of a block that was just added: its own pages Reserved, nobody has the rest,
- * and none is in a list. Call with the block Adding: nobody else looks at it.
+ * Writes the records of a block that was just added: its own pages Reserved, nobody has the rest.
+ * Its lists are whatever was there until `Zone.giveBlock`. Call with the block Adding: nobody else
+ * looks at it.
  */
 export function initMemmap(control: MemoryControl, frames: Frames, block: number): void {
-  const { geometry, blocks } = control
+  const { geometry } = control
   assert(geometry.memmapPages > 0, 'memmap: page 0 of a block can be given out')
   const memmap: Words = frames.block(block)
-  for (let order = 0; order < FREE_LIST_HEADS; order++) store(memmap, order, 0)
   for (let page = 0; page < geometry.pagesPerBlock; page++) {
     const state = page < geometry.memmapPages ? PageState.Reserved : PageState.Tail
     store(memmap, recordOfPage(page) + PAGE_WORD, pageWord(state, 0))
   }
-  store(blocks, block * BLOCK_RECORD_WORDS + BLOCK_FREE, 0)
-  store(blocks, block * BLOCK_RECORD_WORDS + BLOCK_ISOLATED, 0)
 }
