@@ -2,28 +2,36 @@
  * Virtual pages with two threads that take, retire and die, and a service thread that recycles: no
  * page and no frame is lost or had by two, and nobody who looks inside the guard sees it reused.
  */
-import { exchange, loadPlain, type Words } from '#atomics'
+import { AssertionError } from 'node:assert'
+import { exchange, load, loadPlain, type Words } from '#atomics'
 import { onlineAll, PageFrames } from '../../test/litmus/page-frames.ts'
 import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Guard } from '../locking/guard.ts'
-import { CACHE_LINE_WORDS, Slots } from '../locking/slots.ts'
+import { CACHE_LINE_WORDS, Slots, tokenOf } from '../locking/slots.ts'
 import {
   FREE_LIST_HEADS,
   type Geometry,
   type MemoryControl,
+  PAGE_RECORD_WORDS,
+  PageState,
   PTE,
+  RETIRE_HEAD,
+  RETIRED_PAGES,
+  STATE_BITS,
   STATE_MASK,
+  VIRTUAL_HIGH,
+  VIRTUAL_LIVE,
   VIRTUAL_RECORD_WORDS,
   VIRTUAL_STATE,
   VirtualKind,
   VirtualState,
 } from './geometry.ts'
-import { VirtualPages } from './virtual-pages.ts'
+import { kindOfOwner, mapOfOwner, OWNER_RUN_SHIFT, VirtualPages } from './virtual-pages.ts'
 
-/** Pages of a few words: one that holds the records, two that can be had; vpns 1 and 2. */
+/** Pages of a few words: one that holds the records, two that can be had; vpns 1 to 3. */
 export const TINY: Geometry = {
   pageSize: 16,
   blockSize: 64,
@@ -36,11 +44,13 @@ export const TINY: Geometry = {
   nrBlocks: 1,
   nrFrames: 3,
   unitsPerPageShift: 0,
-  nrVirtual: 3,
+  nrVirtual: 4,
   memmapPages: 1,
 }
 
 const PUBLISHED = 0
+/** Whoever dies is recovered from. */
+const ANYBODY = -1
 
 interface Face {
   readonly s: Words
@@ -59,8 +69,28 @@ function controlOf({ b, t, e }: Face): MemoryControl {
   return { geometry: TINY, zones: b, blocks: b, pageTable: t, events: e, percpu: b }
 }
 
+/** Insists that who frees a frame says first that it is his. */
+class OwnFrames extends PageFrames {
+  private readonly words: Words
+  private readonly mine: number
+
+  constructor(face: Face) {
+    const slot = slotOf(face.s, face.id)
+    super(slot, TINY, [face.f])
+    this.words = face.f
+    this.mine = (slot.token << STATE_BITS) | PageState.Allocated
+  }
+
+  override freePage(pfn: number): void {
+    const word = load(this.words, FREE_LIST_HEADS + pfn * PAGE_RECORD_WORDS)
+    const isOfDead = (word & STATE_MASK) === PageState.Allocated && word !== this.mine
+    assert(word === this.mine || isOfDead, `frame ${pfn} is not freed by its owner`)
+    super.freePage(pfn)
+  }
+}
+
 function framesOf(face: Face): PageFrames {
-  return new PageFrames(slotOf(face.s, face.id), TINY, [face.f])
+  return new OwnFrames(face)
 }
 
 function pagesOf(face: Face, Pages: typeof VirtualPages): VirtualPages {
@@ -92,6 +122,82 @@ function reader(face: Face): void {
   if (vpn !== 0) assert(word >>> 3 === vpn && (word & 7) === 4, 'a reader met a reused page')
 }
 
+/** One thread alone: what is said of its pages, what it has retired, and what is free again. */
+function alone(face: Face): void {
+  const pages = pagesOf(face, VirtualPages)
+  const first = pages.openRun(5, VirtualKind.Chunk, 2, 9)
+  assert(first === 1, `opened ${first}, not 1`)
+  for (let vpn = 1; vpn < 3; vpn++) {
+    const owner = pages.ownerOf(vpn)
+    const mark = pages.liveOf(vpn)
+    const isSaid = mapOfOwner(owner) === 5 && kindOfOwner(owner) === VirtualKind.Chunk
+    assert(isSaid && owner >>> OWNER_RUN_SHIFT === 2 && mark === 9, `it is ${owner}, ${mark}`)
+    pages.seal(vpn)
+    const isSealed = pages.isSealed(vpn)
+    assert(isSealed, 'a page that is sealed is not')
+  }
+  const refusal = messageOf(() => pages.seal(1))
+  assert(refusal.includes('not open by its sealer'), 'a page was sealed twice')
+  pages.retire(1)
+  pages.retire(2)
+  const taken = pages.takeRetired()
+  const again = pages.takeRetired()
+  assert(taken.join() === '2,1' && again.length === 0, `took ${taken}, then ${again}`)
+  for (let i = 0; i < taken.length; i++) pages.release(taken[i]!)
+  opens(pages, 1)
+  opens(pages, 2)
+  recycleOne(pages, 1)
+  opens(pages, 1)
+  opens(pages, -1)
+}
+
+function opens(pages: VirtualPages, vpn: number): void {
+  const opened = pages.open(5, VirtualKind.Entries)
+  assert(opened === vpn, `opened ${opened}, not ${vpn}`)
+}
+
+/** Nobody looks at the page. */
+function recycleOne(pages: VirtualPages, vpn: number): void {
+  pages.seal(vpn)
+  pages.retire(vpn)
+  pages.takeRetired()
+  pages.release(vpn)
+}
+
+/** As the service thread, which opens pages as well. */
+function opensAndRecycles(face: Face): void {
+  const pages = pagesOf(face, VirtualPages)
+  const first = pages.open(0, VirtualKind.Entries)
+  pages.open(0, VirtualKind.Entries)
+  if (first !== -1) recycleOne(pages, first)
+}
+
+function messageOf(call: () => void): string {
+  try {
+    call()
+    return ''
+  } catch (error) {
+    if (!(error instanceof AssertionError)) throw error
+    return error.message
+  }
+}
+
+/** Retires pages that others may retire as well. */
+function retirer(vpns: readonly number[]) {
+  return (face: Face): void => {
+    const pages = pagesOf(face, VirtualPages)
+    for (let i = 0; i < vpns.length; i++) pages.retire(vpns[i]!)
+  }
+}
+
+/** Takes so many pages. */
+function opener(count: number) {
+  return (face: Face): void => {
+    const pages = pagesOf(face, VirtualPages)
+    for (let i = 0; i < count; i++) pages.open(0, VirtualKind.Entries)
+  }
+}
+
 /** Recycles until there is nothing to do. */
 function recycle(face: Face, Pages: typeof VirtualPages): void {
   const pages = pagesOf(face, Pages)
@@ -103,16 +209,17 @@ function recycle(face: Face, Pages: typeof VirtualPages): void {
 }
 
 /** What the service thread does after a death, or its successor after its own. */
-function recover(face: Face, Pages: typeof VirtualPages, service = 0): void {
+function recover(face: Face, Pages: typeof VirtualPages, service: number): void {
   const dead = face.awaitDeath()
   new Slots(face.s).close(dead, 0)
-  if (dead !== service) return // the service thread lives, and is another
+  if (service !== ANYBODY && dead !== service) return // the service thread lives, and is another
   const pages = pagesOf(face, Pages)
   const frames = framesOf(face)
-  frames.recoverDead()
+  frames.recoverDead() // as of a recovery that had looked at pages before the death
   pages.recoverDead()
-  recycle(face, Pages)
+  new Guard(slotOf(face.s, face.id), face.g, 0).synchronize()
   pages.freeStale()
+  recycle(face, Pages)
 }
 
 interface Thread {
@@ -124,14 +231,33 @@ interface Thread {
 
 interface Setting {
   readonly deaths?: number
-  /** Vpn 1 is published already. */
-  readonly isPublished?: boolean
+  /** What is so before any thread runs: vpn 1 is published, for example. */
+  readonly before?: (w: Prepared) => void
   /** The thread whose death is recovered from; the first if left out. */
   readonly service?: number
+  /** How many were retired, if that is known. */
+  readonly nrRetired?: number
+}
+
+/** The page table, events, the block, and what is published. */
+interface Prepared {
+  readonly t: Words
+  readonly e: Words
+  readonly f: Words
+  readonly p: Words
 }
 
 function virtualPages(name: string, threads: readonly Thread[], setting: Setting = {}) {
-  const { deaths = 0, isPublished = false } = setting
+  const { deaths = 0, before = () => {} } = setting
+  const words = (length: number): Words => new Int32Array(length)
+  const prepared: Prepared = {
+    t: words(TINY.nrVirtual * VIRTUAL_RECORD_WORDS),
+    e: words(4 * CACHE_LINE_WORDS),
+    f: words(FREE_LIST_HEADS + 8),
+    p: words(1),
+  }
+  before(prepared)
+  const as = (from: Words) => ({ length: from.length, init: (to: Words) => to.set(from) })
   const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
   return model({
     name: `virtual pages: ${name}`,
@@ -139,17 +265,20 @@ function virtualPages(name: string, threads: readonly Thread[], setting: Setting
       s: t.int32(Slots.words(nrSlots), { init: aliveThreads }),
       g: t.int32(Guard.words(nrSlots), { init: openEarly }),
       b: t.int32(CACHE_LINE_WORDS, { init: online }),
-      t: t.int32(TINY.nrVirtual * VIRTUAL_RECORD_WORDS, { init: w => isPublished && mapped(w) }),
-      e: t.int32(4 * CACHE_LINE_WORDS, { init: w => isPublished && (w[3 * CACHE_LINE_WORDS] = 2) }),
-      f: t.int32(FREE_LIST_HEADS + 8, { init: w => isPublished && taken(w) }),
-      p: t.int32({ PUBLISHED }, { init: w => isPublished && (w[PUBLISHED] = 1) }),
+      t: t.int32({}, as(prepared.t)),
+      e: t.int32({ RETIRE_HEAD, RETIRED_PAGES, VIRTUAL_HIGH }, as(prepared.e)),
+      f: t.int32({}, as(prepared.f)),
+      p: t.int32({ PUBLISHED }, as(prepared.p)),
     }),
     threads,
     deaths,
     timeouts: true,
     search: 'fingerprints',
     never: s => isShared(s.f),
-    atEnd: s => (setting.service === 1 && s.dead(0)) || isWhole(s),
+    atEnd: s => {
+      const { service, nrRetired = s.e[RETIRED_PAGES] } = setting
+      return (service === 1 && s.dead(0)) || (isWhole(s) && s.e[RETIRED_PAGES] === nrRetired)
+    },
   })
 }
 
@@ -172,13 +301,37 @@ function online(words: Words): void {
   })
 }
 
-function mapped(words: Words): void {
-  words[VIRTUAL_RECORD_WORDS + PTE] = (1 + 1) << 1
-  words[VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = VirtualState.Sealed
+/** Page `vpn` is sealed, and has the frame of its number. */
+function seal({ t, e, f }: Prepared, vpn: number): void {
+  t[vpn * VIRTUAL_RECORD_WORDS + PTE] = (vpn + 1) << 1
+  t[vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = VirtualState.Sealed
+  f[FREE_LIST_HEADS + vpn * PAGE_RECORD_WORDS] = (vpn << STATE_BITS) | PageState.Mapped
+  e[VIRTUAL_HIGH] = vpn + 1
 }
 
-function taken(words: Words): void {
-  words[FREE_LIST_HEADS + 2] = (1 << 3) | 4
+function published(prepared: Prepared): void {
+  seal(prepared, 1)
+  prepared.p[PUBLISHED] = 1
+}
+
+function twoSealed(prepared: Prepared): void {
+  seal(prepared, 1)
+  seal(prepared, 2)
+}
+
+/** Vpn 1 was retired by the service thread, the second. */
+function retired(prepared: Prepared): void {
+  seal(prepared, 1)
+  const state = (tokenOf(1, 0) << STATE_BITS) | VirtualState.Retired
+  prepared.t[VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = state
+  prepared.e[RETIRE_HEAD] = 1
+  prepared.e[RETIRED_PAGES] = 1
+}
+
+/** The same, and vpn 2 is sealed. */
+function oneRetired(prepared: Prepared): void {
+  retired(prepared)
+  seal(prepared, 2)
 }
 
 /** Two frames say that they are one page's; but for a moment after a death none is stale. */
@@ -187,11 +340,31 @@ function isShared(f: Readonly<Record<number, number>>): boolean {
   return first !== 0 && (first & 7) === 4 && first === f[FREE_LIST_HEADS + 4]!
 }
 
-/** Each page is free, or mapped to a frame that says so; each frame is free, or so mapped. */
-function isWhole(s: {
+interface Readable {
   readonly t: Readonly<Record<number, number>>
+  readonly e: Readonly<Record<number, number>>
   readonly f: Readonly<Record<number, number>>
-}): boolean {
+}
+
+/** Pages that are retired, and those alone, are on the stack, and below the highest. */
+function isStacked({ t, e }: Readable, nrRetired: number): boolean {
+  const stacked = new Set<number>()
+  for (let vpn = e[RETIRE_HEAD]!; vpn !== 0; ) {
+    const at = vpn * VIRTUAL_RECORD_WORDS
+    const isRetired = (t[at + VIRTUAL_STATE]! & STATE_MASK) === VirtualState.Retired
+    if (!isRetired || stacked.has(vpn)) return false
+    stacked.add(vpn)
+    vpn = t[at + VIRTUAL_LIVE]!
+  }
+  return stacked.size === nrRetired
+}
+
+/**
+ * Each page is free, or mapped to a frame that says so, and below the highest; each frame is free,
+ * or so mapped. What is retired is on the stack.
+ */
+function isWhole(s: Readable): boolean {
+  let nrRetired = 0
   let nrMapped = 0
   for (let vpn = 1; vpn < TINY.nrVirtual; vpn++) {
     const pte = s.t[vpn * VIRTUAL_RECORD_WORDS + PTE]!
@@ -200,12 +373,14 @@ function isWhole(s: {
       return false
     }
     if (pte === 0) continue
+    if (vpn >= s.e[VIRTUAL_HIGH]!) return false
+    if (state === VirtualState.Retired) nrRetired++
     nrMapped++
     const pfn = (pte >>> 1) - 1
     if (s.f[FREE_LIST_HEADS + 2 * pfn] !== ((vpn << 3) | 4)) return false
   }
   const frames = [1, 2].filter(pfn => s.f[FREE_LIST_HEADS + 2 * pfn] !== 0)
-  return frames.length === nrMapped
+  return frames.length === nrMapped && isStacked(s, nrRetired)
 }
 
 /** Reuses a page at once. */
@@ -215,6 +390,13 @@ class WithoutGrace extends VirtualPages {}
 class TakesUnmarked extends VirtualPages {
   override recoverDead(): number {
     return 0
+  }
+}
+
+/** Does not keep what the dead had reserved until stale frames are free. */
+class FreesAtOnce extends VirtualPages {
+  override undo(vpn: number): void {
+    this.release(vpn)
   }
 }
 
@@ -237,6 +419,9 @@ function freeStale(Pages: typeof VirtualPages) {
 }
 
 const OWNER = { name: 'owner', body: owner(VirtualPages) }
+const OPENER = { name: 'opener', body: opener(1) }
+const OPENERS = { name: 'opener', body: opener(2) }
+const RETIRER = { name: 'retirer', body: retirer([1, 2]) }
 const READER = { name: 'reader', body: reader }
 const SERVICE = { name: 'service', body: (face: Face) => recycle(face, VirtualPages) }
 const recovery = (Pages: typeof VirtualPages, service = 0) => ({
@@ -245,10 +430,12 @@ const recovery = (Pages: typeof VirtualPages, service = 0) => ({
   body: (face: Face) => recover(face, Pages, service),
 })
 
+const SUCCESSOR = recovery(VirtualPages, 1)
+
 export const models = [
   virtualPages('2 take and retire', [{ ...OWNER, count: 2 }]),
   virtualPages('1 takes and retires, 1 reads, 1 recycles', [OWNER, READER, SERVICE], {
-    isPublished: true,
+    before: published,
   }),
   virtualPages('1 takes, stale frames are looked for', [
     OWNER,
@@ -256,27 +443,51 @@ export const models = [
   ]),
   virtualPages('1 takes and retires and may die', [OWNER, recovery(VirtualPages)], {
     deaths: 1,
-    isPublished: true,
+    before: published,
   }),
   virtualPages('the service thread may die', [OWNER, SERVICE, recovery(VirtualPages, 1)], {
     deaths: 1,
     service: 1,
-    isPublished: true,
+    before: published,
+  }),
+  virtualPages('1 alone', [{ name: 'owner', body: alone }]),
+  virtualPages('2 retire 2 pages', [{ ...RETIRER, count: 2 }], {
+    before: twoSealed,
+    nrRetired: 2,
+  }),
+  virtualPages('1 retires, 1 recycles', [RETIRER, SERVICE], { before: oneRetired, nrRetired: 2 }),
+  virtualPages('1 takes, 1 takes two and recycles', [
+    OPENER,
+    { name: 'service', body: opensAndRecycles },
+  ]),
+  virtualPages('1 takes, 1 may die at that', [OPENER, OPENER, recovery(VirtualPages, ANYBODY)], {
+    deaths: 1,
+  }),
+  virtualPages('1 takes, the service thread may die', [OPENERS, SERVICE, SUCCESSOR], {
+    deaths: 1,
+    service: 1,
+    before: retired,
   }),
   mustFail(
     virtualPages(
       'reused without a grace period',
       [OWNER, READER, { name: 'service', body: recycleAtOnce }],
-      { isPublished: true },
+      { before: published },
     ),
     { kind: 'exception' },
   ),
   mustFail(
     virtualPages('nobody recovers', [OWNER, recovery(TakesUnmarked)], {
       deaths: 1,
-      isPublished: true,
+      before: published,
     }),
     { kind: 'atEnd' },
+  ),
+  mustFail(
+    virtualPages('a stale frame is hidden', [OPENER, OPENER, recovery(FreesAtOnce, ANYBODY)], {
+      deaths: 1,
+    }),
+    { kind: 'never' },
   ),
   mustFail(
     virtualPages('a frame on its way looks stale', [

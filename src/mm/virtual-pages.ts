@@ -16,13 +16,15 @@
  * Deaths. Every page is found by a scan, whatever the dead had done (`recoverDead`, `freeStale`,
  * both on the service thread, any number of times):
  *
- *   - Reserved by the dead: nobody else ever saw it; it is unmapped and Free again.
+ *   - Reserved by the dead: nobody else ever saw it; it is unmapped, and Reserved by who recovers
+ *     until `freeStale` has looked for a frame that names it. Were it Free before, a living thread
+ *     that reserves it would hide that frame.
  *   - Open by the dead: Sealed. What is on it may be published, and is looked at by compaction.
  *   - Retired by the dead, and not on the stack: put on it. One that a living thread retired and
  *     that is not on the stack is about to be put there: who takes pages off has marked them (T1)
  *     before (T2), so no living thread's name is on what a dead service thread had in hand.
  *   - A frame whose word is Mapped, but whose PTE names another or none: stale, and free, unless
- *     its vpn is Reserved by a living thread, who is between O4 and O5. Its STATE is looked at
+ *     its vpn is Reserved by another living thread, who is between O4 and O5. Its STATE is looked at
  *     before its PTE: one that was past O6 by then has a PTE that is to be seen.
  *
  * Only the service thread changes the PTE of a page that is not Reserved, and makes pages Free.
@@ -90,6 +92,8 @@ export class VirtualPages {
   private readonly geometry: Geometry
   private readonly table: Words
   private readonly events: Words
+  /** What the dead had reserved, until `freeStale`. */
+  private readonly undone: number[] = []
 
   /** @param slot The calling thread's own. */
   constructor(slot: Slot, control: MemoryControl, frames: Frames, source: FrameSource) {
@@ -207,19 +211,14 @@ export class VirtualPages {
    * reserved, or one that it took off the stack before a grace period.
    */
   release(vpn: number): void {
-    const index = vpn * VIRTUAL_RECORD_WORDS
-    const pte = load(this.table, index + PTE)
-    if (pte !== 0) {
-      store(this.table, index + PTE, 0) // F1
-      this.freeFrame((pte >>> 1) - 1) // F2
-    }
+    this.unmap(vpn)
     this.setState(vpn, VirtualState.Free) // F3
     this.lowerHint(vpn)
   }
 
   /**
    * Finds the pages of threads that are not alive. Service thread, at its start and after each
-   * death. What it has taken off the stack itself stays in its hand.
+   * death, with `freeStale` to follow. What it has taken off the stack itself stays in its hand.
    *
    * @returns How many pages changed.
    */
@@ -237,7 +236,7 @@ export class VirtualPages {
         if (stacked.has(vpn)) continue
         this.setState(vpn, this.mine(VirtualState.Retired))
         this.push(vpn)
-      } else if (state === VirtualState.Reserved) this.release(vpn)
+      } else if (state === VirtualState.Reserved) this.undo(vpn)
       else this.sealDead(vpn)
       nrChanged++
     }
@@ -245,8 +244,8 @@ export class VirtualPages {
   }
 
   /**
-   * Frees frames that say that they are mapped, and are not. Service thread, after `recoverDead`
-   * and a grace period, while it moves no page itself.
+   * Frees frames that say that they are mapped, and are not, and then what the dead had reserved.
+   * Service thread, after `recoverDead` and a grace period, while it moves no page itself.
    *
    * @returns How many.
    */
@@ -263,6 +262,8 @@ export class VirtualPages {
         nrFreed++
       }
     }
+    for (let i = 0; i < this.undone.length; i++) this.release(this.undone[i]!)
+    this.undone.length = 0
     return nrFreed
   }
 
@@ -272,11 +273,19 @@ export class VirtualPages {
     const vpn = word >>> STATE_BITS
     const state = this.stateOf(vpn)
     const isReserved = (state & STATE_MASK) === VirtualState.Reserved
-    if (isReserved && this.slot.slots.isAlive(state >>> STATE_BITS)) return false
+    const isUndone = this.undone.includes(vpn)
+    if (isReserved && !isUndone && this.slot.slots.isAlive(state >>> STATE_BITS)) return false
     const pte = load(this.table, vpn * VIRTUAL_RECORD_WORDS + PTE)
     if ((pte >>> 1) - 1 === pfn) return false
     const same = load(this.blockOf(pfn), this.wordOf(pfn)) // a living owner may have freed it
     return same === word && this.stateOf(vpn) === state
+  }
+
+  /** Part of `recoverDead`: what the dead had reserved. */
+  undo(vpn: number): void {
+    this.setState(vpn, this.mine(VirtualState.Reserved))
+    this.unmap(vpn)
+    this.undone.push(vpn)
   }
 
   private sealDead(vpn: number): void {
@@ -334,6 +343,14 @@ export class VirtualPages {
     store(this.blockOf(pfn), this.wordOf(pfn), (vpn << STATE_BITS) | PageState.Mapped) // O4
     store(this.table, index + PTE, (pfn + 1) << 1) // O5
     return true
+  }
+
+  private unmap(vpn: number): void {
+    const index = vpn * VIRTUAL_RECORD_WORDS + PTE
+    const pte = load(this.table, index)
+    if (pte === 0) return
+    store(this.table, index, 0) // F1
+    this.freeFrame((pte >>> 1) - 1) // F2
   }
 
   private freeFrame(pfn: number): void {
