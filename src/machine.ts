@@ -20,7 +20,6 @@ import { Limit } from './mm/operation.ts'
 import { PageAllocator } from './mm/page-allocator.ts'
 import type { PinRecord } from './mm/pins.ts'
 import { type RawMemory, takeRaw } from './mm/raw.ts'
-import type { Recovered } from './mm/recovery.ts'
 import {
   type MachineMemory,
   openCollections,
@@ -106,8 +105,7 @@ export class Machine implements AsyncDisposable {
     let machine: Machine | null = null
     const locks = await Locks.bootWith({ threads, arch, lockdep }, (nrSlots, stop) => {
       memory = reserveMachineMemory(geometry, nrSlots, stop)
-      const onNews = (news: unknown): void => void machine?.cancelUndone(news)
-      return { module: SERVICE_MODULE, more: memory, onNews }
+      return { module: SERVICE_MODULE, more: memory, onNews: () => void machine?.tellOwed() }
     })
     const capabilities = capabilitiesOf(locks)
     machine = new Machine({ locks: locks.handle, memory: memory!, autoOnline, capabilities }, locks)
@@ -219,13 +217,10 @@ export class Machine implements AsyncDisposable {
     await this.memory.resize(nrBlocks * blockSize)
   }
 
-  /** Tells notifiers of what the service thread undid for an operator that died. */
-  private async cancelUndone(news: unknown): Promise<void> {
-    const { undone } = news as { undone: readonly Recovered[] }
+  /** Has notifiers told what an operator that died still owed them, as any operation does first. */
+  private async tellOwed(): Promise<void> {
     const limit = new Limit('tell of a dead operator')
-    await exclusively(this.hotplug, limit, async () => {
-      for (const { block, action } of undone) await this.hotplug.notifiers.call(action, block, 0)
-    }).catch((error: unknown) => {
+    await exclusively(this.hotplug, limit, async () => {}).catch((error: unknown) => {
       if (this.locks.slot.token !== 0) throw error
     })
   }

@@ -22,6 +22,7 @@ import {
   BlockState,
   CHANGED_BY,
   type Geometry,
+  GOING,
   type MemoryControl,
   ONLINE_PAGES,
   ZoneKind,
@@ -165,6 +166,16 @@ export class Blocks {
   isLeft(slots: Slots): boolean {
     const changedBy = this.changedBy()
     return changedBy !== 0 && !slots.isAlive(changedBy)
+  }
+
+  /** What notifiers are still to be told the end of; 0: nothing. See ends.ts. */
+  going(): number {
+    return load(this.control.events, GOING)
+  }
+
+  /** Call with `memAddRemoveLock` held. */
+  setGoing(going: number): void {
+    store(this.control.events, GOING, going)
   }
 
   /**

@@ -225,6 +225,8 @@ export const ONLINE_PAGES = 4 * CACHE_LINE_WORDS
 export const REQUESTED_BLOCKS = ONLINE_PAGES + 1
 /** 0, or the token of who is changing the blocks' states. Changes under `memHotplugLock`. */
 export const CHANGED_BY = ONLINE_PAGES + 2
+/** What notifiers are still to be told the end of: see ends.ts. */
+export const GOING = ONLINE_PAGES + 3
 /** The service thread's mailbox (requests.ts). */
 export const MAILBOX = 5 * CACHE_LINE_WORDS
 /** Requests for room (service thread: unmap, compact), counted as barriers are. */

@@ -8,7 +8,8 @@
  *       memHotplugLock for writing: a short transition
  *
  * An operation that fails before its last transition undoes what it did, in reverse. Where it dies
- * in the middle, the next operation, or the service thread, undoes it (recovery.ts).
+ * in the middle, the next operation, or the service thread, undoes it (recovery.ts); notifiers that
+ * it had told of the beginning are told the end (ends.ts).
  *
  * Notifiers run with `memAddRemoveLock` held, so an operation that one of them calls would wait for
  * itself: EDEADLK.
@@ -21,12 +22,12 @@ import { HotplugError } from '../lib/errors.ts'
 import type { Held } from '../locking/acquire.ts'
 import type { HotplugLocks } from '../locking/hotplug-locks.ts'
 import type { Blocks } from './blocks.ts'
-import { type Geometry, ZoneKind } from './geometry.ts'
+import { isUnderWay, tellEnd } from './ends.ts'
+import type { Geometry } from './geometry.ts'
 import type { Box } from './mailboxes.ts'
 import { insideNotifier, type Notifiers, vetoError } from './notifiers.ts'
 import type { Limit } from './operation.ts'
 import type { Pins } from './pins.ts'
-import { recovered } from './recovery.ts'
 import { RequestKind, type Requests } from './requests.ts'
 import type { Zone } from './zone.ts'
 
@@ -67,7 +68,8 @@ export async function exclusively<T>(
     if (isBroken('memAddRemoveLock')) return await body()
     const held = await lock(hotplug, limit)
     try {
-      if (held.ownerDied) await recover(hotplug)
+      if (held.ownerDied || isUnderWay(hotplug.blocks)) await recover(hotplug)
+      await tellEnd(hotplug)
       return await body()
     } finally {
       if (hasSlot(hotplug)) held.release()
@@ -112,19 +114,15 @@ export async function transition(hotplug: Hotplug, body: () => void): Promise<vo
   }
 }
 
-/** What a dead operator left. Call with `memAddRemoveLock` held. */
+/** Undoes what a dead operator left. Call with `memAddRemoveLock` held. */
 async function recover(hotplug: Hotplug): Promise<void> {
   const held = await hotplug.locks.memHotplugBeginAsync()
-  let answer: readonly number[]
   try {
     hotplug.blocks.beginChange(hotplug.locks.slot.token)
-    answer = await hotplug.requests.askAsync({ kind: RequestKind.Recover, args: [] })
+    await hotplug.requests.askAsync({ kind: RequestKind.Recover, args: [] })
     hotplug.blocks.endChange()
   } finally {
     held.release()
-  }
-  for (const { block, action } of recovered(answer)) {
-    await hotplug.notifiers.call(action, block, ZoneKind.Normal)
   }
 }
 

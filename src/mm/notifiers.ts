@@ -11,6 +11,10 @@
  *     CANCEL_ONLINE, CANCEL_OFFLINE   it will not be: to those that saw GOING, and only to them
  *     ONLINE, OFFLINE                 it is done: to all. Nobody can object; failures are warnings
  *
+ * Each GOING has one end, also if who runs the operation dies: see ends.ts. Whoever has to tell it
+ * in the place of a dead one does not know whom that had told: the notifier's thread passes over an
+ * end that is the last letter that it has read.
+ *
  * To those that saw GOING. The caller knows whom it asked, but an operator may die between GOING
  * and CANCEL, and whoever rolls back knows nothing. So each notifier's own thread remembers which
  * GOING it has run, and passes over a CANCEL of any other: CANCEL may be sent to all. One that is
@@ -218,6 +222,8 @@ class Registration implements Disposable {
   private isOpen = true
   /** The block whose GOING it has run last; null: that is over. */
   private going: MemoryEvent | null = null
+  /** What the last letter said that it has read. */
+  private last = 0
 
   constructor(boxes: Mailboxes, box: number, listener: MemoryNotifier) {
     this.boxes = boxes
@@ -239,13 +245,16 @@ class Registration implements Disposable {
         await this.boxes.letter(this.box)
         continue
       }
-      const answer = await this.run(eventOf(post))
+      const answer = await this.run(post & LETTER_MASK)
       if (this.isOpen && this.boxes.isMine(this.box)) this.boxes.answer(this.box, post, answer)
     }
   }
 
-  private async run(event: MemoryEvent): Promise<Answer> {
-    if (!this.concerns(event)) return NO_OBJECTION
+  private async run(letter: number): Promise<Answer> {
+    const event = eventOf(letter)
+    const isAgain = letter === this.last && !event.action.startsWith('GOING_')
+    this.last = letter
+    if (isAgain || !this.concerns(event)) return NO_OBJECTION
     const scope = { isOver: false }
     try {
       await storage.run(scope, async () => await this.listener(event))
@@ -279,8 +288,7 @@ function letterOf(action: MemoryAction, block: number, zone: number): number {
   return (place << ACTION_BITS) | (ACTIONS.indexOf(action) + 1)
 }
 
-function eventOf(post: number): MemoryEvent {
-  const letter = post & LETTER_MASK
+function eventOf(letter: number): MemoryEvent {
   const action = ACTIONS[(letter & ((1 << ACTION_BITS) - 1)) - 1]
   assert(action !== undefined, `notifiers: ${letter} is no letter`)
   const place = letter >>> ACTION_BITS

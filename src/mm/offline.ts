@@ -7,7 +7,7 @@
  *     F4  batches are moved until nobody has a page of it (migration.ts); ends early by an abort,
  *         a deadline, a page that cannot move (EBUSY), or no room elsewhere (ENOMEM)
  *     F5  point of no return: its pages leave the zone; Offline
- *     F6  OFFLINE
+ *     F6  OFFLINE; who dies before has it told by others (ends.ts)
  *
  * What ends it before F5 is undone: it gives out pages again, Online, CANCEL_OFFLINE to those that
  * were told. Pages that moved stay where they are.
@@ -15,6 +15,7 @@
 import { pause, wallClock } from '../arch/clock.ts'
 import { type Blocker, HotplugError } from '../lib/errors.ts'
 import { slotOfToken } from '../locking/slots.ts'
+import { tellEnd } from './ends.ts'
 import { BlockState, PageState } from './geometry.ts'
 import { blockName, exclusively, going, type Hotplug, requireBlock, transition } from './hotplug.ts'
 import type { Box } from './mailboxes.ts'
@@ -56,7 +57,7 @@ export async function offlineBlock(
   const limit = new Limit(`offline ${blockName(block)}`, options)
   return await exclusively(hotplug, limit, async () => {
     requireBlock(hotplug, limit.operation, block)
-    const { blocks, notifiers, zones } = hotplug
+    const { blocks, zones } = hotplug
     if (blocks.state(block) !== BlockState.Online) {
       const reason = `${blockName(block)} is ${blocks.stateName(block)}`
       throw new HotplugError('EINVAL', limit.operation, reason)
@@ -74,10 +75,10 @@ export async function offlineBlock(
       await transition(hotplug, () => finishOffline(blocks, zone, block)) // F5
     } catch (error) {
       await transition(hotplug, () => undoOffline(blocks, zone, block))
-      await notifiers.call('CANCEL_OFFLINE', block, kind, seen)
+      await tellEnd(hotplug, seen)
       throw error
     }
-    await notifiers.call('OFFLINE', block, kind) // F6
+    await tellEnd(hotplug) // F6
     const { moved, longestBatchMs } = done
     const bytesMoved = moved * hotplug.geometry.pageSize
     return { block, pagesMoved: moved, bytesMoved, durationMs: limit.elapsedMs, longestBatchMs }

@@ -5,9 +5,10 @@
  *     N2  GoingOnline
  *     N3  GOING_ONLINE: a veto ends it: CANCEL_ONLINE to those that were told, Offline again
  *     N4  Online, pages to the zone
- *     N5  ONLINE
+ *     N5  ONLINE; who dies before has it told by others (ends.ts)
  */
 import { HotplugError } from '../lib/errors.ts'
+import { tellEnd } from './ends.ts'
 import { BlockState, ZoneKind } from './geometry.ts'
 import { blockName, exclusively, going, type Hotplug, requireBlock, transition } from './hotplug.ts'
 import type { Box } from './mailboxes.ts'
@@ -47,24 +48,24 @@ export async function onlineBlock(
   }
   await exclusively(hotplug, limit, async () => {
     requireBlock(hotplug, limit.operation, block)
-    const { blocks, notifiers, zones } = hotplug
+    const { blocks, zones } = hotplug
     if (blocks.state(block) !== BlockState.Offline) {
       const reason = `${blockName(block)} is ${blocks.stateName(block)}`
       throw new HotplugError('EINVAL', limit.operation, reason)
     }
     const kind = zoneFor(hotplug, type)
-    await transition(hotplug, () => beginOnline(blocks, block)) // N2
+    await transition(hotplug, () => beginOnline(blocks, block, kind)) // N2
     const seen: Box[] = []
     try {
       limit.check()
       await going(hotplug, limit, ['GOING_ONLINE', block, kind], seen) // N3
     } catch (error) {
       await transition(hotplug, () => undoOnline(blocks, block))
-      await notifiers.call('CANCEL_ONLINE', block, kind, seen)
+      await tellEnd(hotplug, seen)
       throw error
     }
     await transition(hotplug, () => finishOnline(blocks, zones[kind]!, block)) // N4
-    await notifiers.call('ONLINE', block, kind) // N5
+    await tellEnd(hotplug) // N5
   })
 }
 

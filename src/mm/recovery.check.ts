@@ -3,8 +3,11 @@
  * other brings blocks online or adds them; somebody who looks at the whole; a death of an operator,
  * or of who recovers. States, page words and counters say the same whenever `memHotplugLock` lets
  * somebody look, and at the end every block is at rest.
+ *
+ * A notifier, which is never late, hears of each GOING and then of its end, once, and what it has
+ * heard last of a block is what the block is.
  */
-import type { Words } from '#atomics'
+import { load, store, type Words } from '#atomics'
 import {
   controlOf,
   Declared,
@@ -16,6 +19,7 @@ import {
   type Prepared,
   prepare,
   present,
+  type Readable,
   TINIEST,
 } from '../../test/litmus/memory.ts'
 import { slotOf } from '../../test/litmus/threads.ts'
@@ -26,7 +30,15 @@ import { Mutex } from '../locking/mutex.ts'
 import { PercpuRwsem } from '../locking/percpu-rwsem.ts'
 import { CACHE_LINE_WORDS, type Slot, Slots, tokenOf } from '../locking/slots.ts'
 import { Blocks } from './blocks.ts'
-import { BLOCK_EPOCH, BLOCK_RECORD_WORDS, BLOCK_STATE, BlockState, ZoneKind } from './geometry.ts'
+import { blockOfGoing, endOf, Way } from './ends.ts'
+import {
+  BLOCK_EPOCH,
+  BLOCK_RECORD_WORDS,
+  BLOCK_STATE,
+  BlockState,
+  GOING,
+  ZoneKind,
+} from './geometry.ts'
 import { initMemmap } from './memmap.ts'
 import { recoverBlocks } from './recovery.ts'
 import {
@@ -47,13 +59,20 @@ import { Zone } from './zone.ts'
 interface Face extends MemoryFace {
   /** `memAddRemoveLock`, in its first word; `memHotplugLock`, from the next cache line on. */
   readonly l: Words
+  /** What the notifier has heard last of each block: a `Heard`. */
+  readonly h: Words
 }
+
+/** What the notifier has heard of a block. */
+const Heard = { Nothing: 0, Online: 1, Offline: 2, Going: 3 } as const
 
 /** What is left out. */
 interface Without {
   readonly memAddRemoveLock?: boolean
   readonly memHotplugLock?: boolean
   readonly recovery?: boolean
+  /** The end that a dead operator owes. */
+  readonly end?: boolean
 }
 
 /** An operator's hands. */
@@ -65,11 +84,13 @@ class Operator {
   private readonly memAddRemoveLock: Mutex
   private readonly memHotplugLock: PercpuRwsem
   private readonly without: Without
+  private readonly heard: Words
 
   constructor(face: Face, without: Without) {
     const slot = ownSlot(face)
     const control = controlOf(face, TINIEST)
     this.without = without
+    this.heard = face.h
     this.frames = new Declared(face)
     this.blocks = new Blocks(control)
     const normal = new Zone(slot, control, this.frames, 0)
@@ -87,16 +108,19 @@ class Operator {
     }
     const ownerDied = this.memAddRemoveLock.lock()
     if (ownerDied) this.recover()
+    this.tellOwed()
     body()
     this.memAddRemoveLock.unlock()
   }
 
-  /** As `MemoryDuties.recover`. */
+  /** As `MemoryDuties.recover`, and as main, which tells what is owed then. */
   recoverIfFree(): void {
     const held = this.memAddRemoveLock.tryLock()
     if (held === null) return
     if (held.ownerDied) this.recover()
+    const going = this.blocks.going()
     held.release()
+    if (going !== 0) this.exclusively(() => {})
   }
 
   /** As `transition` of hotplug.ts. */
@@ -114,9 +138,11 @@ class Operator {
     const zone = this.zones[ZoneKind.Movable]!
     const state = blocks.state(block)
     if (state !== BlockState.Offline) return
-    this.transition(() => beginOnline(blocks, block))
+    this.transition(() => beginOnline(blocks, block, ZoneKind.Movable))
+    this.tellGoing(block)
     if (isVetoed) this.transition(() => undoOnline(blocks, block))
     else this.transition(() => finishOnline(blocks, zone, block))
+    this.tellEnd()
   }
 
   /** As the whole of an offline, of a block of which nobody has a page. */
@@ -129,8 +155,10 @@ class Operator {
     const nrUsed = blocks.usedPages(block)
     assert(nrUsed === 0, 'somebody has a page that nobody took')
     this.transition(() => beginOffline(blocks, zone, block))
+    this.tellGoing(block)
     if (isVetoed) this.transition(() => undoOffline(blocks, zone, block))
     else this.transition(() => finishOffline(blocks, zone, block))
+    this.tellEnd()
   }
 
   /** As the whole of a remove, of a block that the system may keep. */
@@ -154,6 +182,33 @@ class Operator {
     this.transition(() => finishAdd(blocks, block))
     const now = blocks.epoch(block)
     assert(now === epoch + 1, 'a block that was added is in its old epoch')
+  }
+
+  private tellGoing(block: number): void {
+    const before = load(this.heard, block)
+    assert(before !== Heard.Going, 'one GOING after the other')
+    store(this.heard, block, Heard.Going)
+  }
+
+  private tellOwed(): void {
+    if (this.without.end) this.blocks.setGoing(0)
+    else this.tellEnd()
+  }
+
+  /** As `tellEnd` of ends.ts. An end that was heard, and a CANCEL of nothing, are passed over. */
+  private tellEnd(): void {
+    const { blocks } = this
+    const going = blocks.going()
+    if (going === 0) return
+    const block = blockOfGoing(going)
+    const state = blocks.state(block)
+    const end = endOf(going, state)
+    const isDone = end === 'ONLINE' || end === 'OFFLINE'
+    const now = state === BlockState.Online ? Heard.Online : Heard.Offline
+    const before = load(this.heard, block)
+    assert(before === Heard.Going || before === now || !isDone, 'an end without its GOING')
+    if (before === Heard.Going) store(this.heard, block, now)
+    blocks.setGoing(0)
   }
 
   private recover(): void {
@@ -206,6 +261,7 @@ interface Setting {
 
 /** As an operator left it that died: in the middle of an offline of block 0. */
 function leave({ control, zones }: Prepared): void {
+  control.events[GOING] = Way.Off
   control.blocks[BLOCK_STATE] = BlockState.GoingOffline
   zones[0]!.isolate(0)
 }
@@ -239,10 +295,14 @@ function operators(name: string, works: readonly Work[], setting: Setting = {}) 
           init: words => openEarly(words, nrSlots, isLeft),
         },
       ),
+      h: t.int32(
+        { HEARD_0: 0, HEARD_1: 1 },
+        { length: 2, init: words => words.set([isLeft ? Heard.Going : Heard.Nothing, 0]) },
+      ),
     }),
     threads: [...threads, ...(isWatched ? [watching] : []), ...(deaths > 0 ? [reaping] : [])],
     deaths,
-    atEnd: s => isExact(s, TINIEST) && areAtRest(s),
+    atEnd: s => isExact(s, TINIEST) && areAtRest(s) && isTold(s),
   })
 }
 
@@ -262,6 +322,15 @@ function areAtRest({ b }: MemoryWords): boolean {
     const isAtRest =
       state === BlockState.Absent || state === BlockState.Offline || state === BlockState.Online
     if (!isAtRest) return false
+  }
+  return true
+}
+
+function isTold({ b, h }: MemoryWords & { readonly h: Readable }): boolean {
+  for (let block = 0; block < TINIEST.nrBlocks; block++) {
+    const isOnline = b[block * BLOCK_RECORD_WORDS + BLOCK_STATE] === BlockState.Online
+    if (h[block] === Heard.Going) return false
+    if (h[block] !== Heard.Nothing && (h[block] === Heard.Online) !== isOnline) return false
   }
   return true
 }
@@ -302,7 +371,17 @@ export const models = [
     kind: 'exception',
   }),
   mustFail(
-    operators('without recovery', [offline, nothing], { ...DEATH, without: { recovery: true } }),
+    operators('without the end that the dead owe', [offline, nothing], {
+      ...DEATH,
+      without: { end: true },
+    }),
+    { kind: 'atEnd' },
+  ),
+  mustFail(
+    operators('without recovery', [offline, nothing], {
+      ...DEATH,
+      without: { recovery: true, end: true },
+    }),
     { kind: 'atEnd' },
   ),
 ]

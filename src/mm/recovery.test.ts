@@ -1,4 +1,4 @@
-import { deepEqual, equal } from 'node:assert/strict'
+import { deepEqual, equal, throws } from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   addBlock,
@@ -10,15 +10,16 @@ import {
 } from '../../test/bodies/pages.ts'
 import { tinyGeometry } from '../../test/litmus/pages.ts'
 import { type BlockStateName, Blocks } from './blocks.ts'
+import { blockOfGoing, endOf } from './ends.ts'
 import { BLOCK_ISOLATED, BLOCK_STATE, BLOCK_ZONE, BlockState } from './geometry.ts'
-import { recoverBlocks, recovered } from './recovery.ts'
-import { RESULTS_MAX } from './requests.ts'
+import { recoverBlocks } from './recovery.ts'
 import {
   beginOffline,
   beginOnline,
   finishOffline,
   finishOnline,
   undoOffline,
+  undoOnline,
 } from './transitions.ts'
 
 /** Blocks 0 (Normal) and 1 (Movable) are online, 2 is offline, the rest is absent. */
@@ -31,8 +32,11 @@ function scene(nrBlocks = 4) {
   const blocks = new Blocks(memory.control)
   blocks.count()
   const discarded: number[] = []
-  const recover = () =>
-    recovered(recoverBlocks(blocks, hands.pages.zones, block => discarded.push(block)))
+  const recover = (): string => {
+    recoverBlocks(blocks, hands.pages.zones, block => discarded.push(block))
+    const going = blocks.going()
+    return going === 0 ? '' : endOf(going, blocks.state(blockOfGoing(going)))
+  }
   const names = (): BlockStateName[] => [0, 1, 2, 3].map(block => blocks.stateName(block))
   return { memory, hands, blocks, discarded, recover, names, zones: hands.pages.zones }
 }
@@ -42,9 +46,9 @@ test('blocks at rest stay as they are', () => {
   hands.pages.zones[0]!.alloc(2)
   const before = names()
 
-  const undone = recover()
+  const owed = recover()
 
-  deepEqual(undone, [])
+  equal(owed, '')
   deepEqual(names(), before)
   deepEqual(discarded, [])
   assertExact(memory)
@@ -55,20 +59,20 @@ test('what was being added or removed is absent, and its memory leaves', () => {
   setBlock(memory.control, 2, BLOCK_STATE, BlockState.Removing)
   setBlock(memory.control, 3, BLOCK_STATE, BlockState.Adding)
 
-  const undone = recover()
+  const owed = recover()
 
-  deepEqual(undone, [])
+  equal(owed, '')
   deepEqual(names(), ['online', 'online', 'absent', 'absent'])
   deepEqual(discarded, [2, 3])
 })
 
 test('what was going online is offline again, and notifiers hear of it', () => {
   const { memory, blocks, names, recover } = scene()
-  beginOnline(blocks, 2)
+  beginOnline(blocks, 2, 1)
 
-  const undone = recover()
+  const owed = recover()
 
-  deepEqual(undone, [{ block: 2, action: 'CANCEL_ONLINE' }])
+  equal(owed, 'CANCEL_ONLINE')
   deepEqual(names(), ['online', 'online', 'offline', 'absent'])
   assertExact(memory)
 })
@@ -78,9 +82,9 @@ test('what was going offline gives out pages again, and keeps those that somebod
   const pfn = zones[1]!.alloc(0)
   beginOffline(blocks, zones[1]!, 1)
 
-  const undone = recover()
+  const owed = recover()
 
-  deepEqual(undone, [{ block: 1, action: 'CANCEL_OFFLINE' }])
+  equal(owed, 'CANCEL_OFFLINE')
   equal(zones[1]!.nrFree(), 14)
   assertExact(memory)
   zones[1]!.free(pfn, 0)
@@ -113,17 +117,48 @@ test('a block that is isolated though it is online gives out pages again', () =>
   equal(zones[1]!.nrFree(), 15)
 })
 
-test('more blocks than an answer has words for are put to rest all the same', () => {
-  const nrBlocks = RESULTS_MAX + 8
+test('any number of blocks is put to rest', () => {
+  const nrBlocks = 32
   const { memory, blocks, recover } = scene(nrBlocks)
   for (let block = 2; block < nrBlocks; block++) {
     setBlock(memory.control, block, BLOCK_STATE, BlockState.GoingOnline)
   }
 
-  const undone = recover()
+  recover()
 
-  equal(undone.length, RESULTS_MAX - 1)
   equal(blocks.in(BlockState.Offline).length, nrBlocks - 2)
+})
+
+test('the end that is owed follows from the way and from where the block came to rest', () => {
+  const { blocks, zones, recover } = scene()
+  const owed: string[] = []
+  const note = (): void => {
+    owed.push(recover())
+    blocks.setGoing(0)
+  }
+
+  beginOnline(blocks, 2, 1)
+  undoOnline(blocks, 2)
+  note()
+  beginOnline(blocks, 2, 1)
+  finishOnline(blocks, zones[1]!, 2)
+  note()
+  beginOffline(blocks, zones[1]!, 2)
+  undoOffline(blocks, zones[1]!, 2)
+  note()
+  beginOffline(blocks, zones[1]!, 2)
+  finishOffline(blocks, zones[1]!, 2)
+  note()
+
+  deepEqual(owed, ['CANCEL_ONLINE', 'ONLINE', 'CANCEL_OFFLINE', 'OFFLINE'])
+})
+
+test('nothing goes on or off before the end of what went before was told', () => {
+  const { blocks, zones } = scene()
+  beginOnline(blocks, 2, 1)
+  finishOnline(blocks, zones[1]!, 2)
+
+  throws(() => beginOffline(blocks, zones[1]!, 1), /nobody was told/)
 })
 
 test('transitions go one way each, from the state before', () => {
@@ -131,9 +166,11 @@ test('transitions go one way each, from the state before', () => {
 
   beginOffline(blocks, zones[1]!, 1)
   undoOffline(blocks, zones[1]!, 1)
+  blocks.setGoing(0)
   beginOffline(blocks, zones[1]!, 1)
   finishOffline(blocks, zones[1]!, 1)
-  beginOnline(blocks, 1)
+  blocks.setGoing(0)
+  beginOnline(blocks, 1, 0)
   finishOnline(blocks, zones[0]!, 1)
 
   deepEqual(names(), ['online', 'online', 'offline', 'absent'])

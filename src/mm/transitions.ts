@@ -11,12 +11,14 @@
  *
  * Each can be left in the middle by a death; recovery.ts goes on from whatever words are found. So
  * of two words the one that says more than is true is written first: a block is said to be online
- * before the zone has its pages, and until the zone has none of them any more.
+ * before the zone has its pages, and until the zone has none of them any more. That notifiers are
+ * to be told how it ended is noted before all else (ends.ts).
  *
  * Checked by recovery.check.ts.
  */
 import { assert } from '../lib/assert.ts'
 import type { Blocks } from './blocks.ts'
+import { beginGoing, Way } from './ends.ts'
 import { BlockState } from './geometry.ts'
 import type { Zone } from './zone.ts'
 
@@ -36,8 +38,9 @@ export function undoAdd(blocks: Blocks, block: number): void {
   change(blocks, block, BlockState.Adding, BlockState.Absent)
 }
 
-/** N2. */
-export function beginOnline(blocks: Blocks, block: number): void {
+/** N2: on its way to a zone of that `ZoneKind`. */
+export function beginOnline(blocks: Blocks, block: number, kind: number): void {
+  beginGoing(blocks, block, kind, Way.On)
   change(blocks, block, BlockState.Offline, BlockState.GoingOnline)
 }
 
@@ -56,6 +59,7 @@ export function undoOnline(blocks: Blocks, block: number): void {
 
 /** F2: it gives out no page, and keeps each page freed into it. */
 export function beginOffline(blocks: Blocks, zone: Zone, block: number): void {
+  beginGoing(blocks, block, zone.kind, Way.Off)
   change(blocks, block, BlockState.Online, BlockState.GoingOffline)
   zone.isolate(block)
 }

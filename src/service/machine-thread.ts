@@ -8,15 +8,16 @@ import { runService } from '../arch/service-loop.ts'
 import type { MachineMemory } from './machine-memory.ts'
 import { MemoryDuties } from './memory-duties.ts'
 
+/** Notifiers are to be told something, by whoever runs operations. */
+const OWED = { isOwed: true }
+
 const data = workerData as ServiceData
 
 await runService(data, async tools => {
   const memory = data.more as MachineMemory
   const space = new AddressSpace(memory.space, memory.control.geometry.blockSize)
   const real = await openMemory(memory.space, tools.arch)
-  return new MemoryDuties(tools, memory, { space, real }, undone => {
-    if (undone.length > 0) parentPort?.postMessage({ undone })
-  })
+  return new MemoryDuties(tools, memory, { space, real }, () => parentPort?.postMessage(OWED))
 })
 
 async function openMemory(buffer: SharedArrayBuffer, arch: Arch): Promise<RealMemory> {

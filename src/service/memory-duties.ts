@@ -20,6 +20,7 @@ import { Orphans } from '../collections/orphans.ts'
 import { HotplugError } from '../lib/errors.ts'
 import type { Held } from '../locking/acquire.ts'
 import { Blocks } from '../mm/blocks.ts'
+import { isUnderWay } from '../mm/ends.ts'
 import {
   type Geometry,
   MAILBOX,
@@ -34,7 +35,7 @@ import { Notifiers } from '../mm/notifiers.ts'
 import { PageAllocator } from '../mm/page-allocator.ts'
 import { Pins } from '../mm/pins.ts'
 import { freeDead } from '../mm/raw.ts'
-import { type Recovered, recoverBlocks, recovered } from '../mm/recovery.ts'
+import { recoverBlocks } from '../mm/recovery.ts'
 import { DISCARD_UNIT, type Request, RequestKind, Requests } from '../mm/requests.ts'
 import { sliceWords } from '../mm/slice.ts'
 import type { VirtualPages } from '../mm/virtual-pages.ts'
@@ -75,13 +76,13 @@ export class MemoryDuties implements Duties {
   private retired: number[] = []
   /** `memAddRemoveLock`, while what a dead operator left waits to be undone. */
   private held: Held | null = null
-  private readonly onRecovered: (undone: readonly Recovered[]) => void
+  private readonly onOwed: () => void
 
   constructor(
     tools: Tools,
     memory: MachineMemory,
     arch: { space: AddressSpace; real: RealMemory },
-    onRecovered: (undone: readonly Recovered[]) => void,
+    onOwed: () => void,
   ) {
     const { control } = memory
     const { slot, locks } = tools
@@ -90,7 +91,7 @@ export class MemoryDuties implements Duties {
     this.geometry = control.geometry
     this.space = arch.space
     this.real = arch.real
-    this.onRecovered = onRecovered
+    this.onOwed = onOwed
     this.report = { discards: this.real.discards, reason: this.real.reason }
     this.blocks = new Blocks(control)
     this.allocator = new PageAllocator(slot, control, this.space, locks.guard)
@@ -176,7 +177,8 @@ export class MemoryDuties implements Duties {
       case RequestKind.Trim:
         return [trimBlock(this.allocator.zones, this.blocks, this.real, first) / DISCARD_UNIT]
       case RequestKind.Recover:
-        return this.recoverBlocks()
+        this.recoverBlocks()
+        return []
       default:
         throw new HotplugError('ENOSYS', 'serve a request', `there is no kind ${kind}`)
     }
@@ -259,27 +261,31 @@ export class MemoryDuties implements Duties {
     this.retired = []
   }
 
-  /** What an operator that died left: undone once nobody walks the blocks. */
+  /**
+   * What an operator that died left: undone once nobody walks the blocks. What notifiers are to be
+   * told is told by main, if no operation comes first; asked for before others have the lock.
+   */
   private undoDead(): void {
     if (this.held === null) return
-    if (!this.held.ownerDied) {
-      this.held.release()
-      this.held = null
-      return
-    }
-    const mems = this.tools.locks.tryMemHotplugBegin()
-    if (mems === null) return
-    this.blocks.beginChange(this.tools.slot.token)
-    const words = this.recoverBlocks()
-    this.blocks.endChange()
-    mems.release()
+    const isLeft = this.held.ownerDied || isUnderWay(this.blocks)
+    if (isLeft && !this.undo()) return
+    if (this.blocks.going() !== 0) this.onOwed()
     this.held.release()
     this.held = null
-    this.onRecovered(recovered(words))
   }
 
-  private recoverBlocks(): readonly number[] {
-    return recoverBlocks(this.blocks, this.allocator.zones, block => this.discardIfItGoes(block))
+  private undo(): boolean {
+    const mems = this.tools.locks.tryMemHotplugBegin()
+    if (mems === null) return false
+    this.blocks.beginChange(this.tools.slot.token)
+    this.recoverBlocks()
+    this.blocks.endChange()
+    mems.release()
+    return true
+  }
+
+  private recoverBlocks(): void {
+    recoverBlocks(this.blocks, this.allocator.zones, block => this.discardIfItGoes(block))
   }
 
   /** Where the system keeps it, it stays resident. */

@@ -55,7 +55,8 @@ class Scene {
     await until('every block is at rest', () =>
       machine.memory.blocks().every(({ state }) => state === 'online' || state === 'offline'),
     )
-    await until('whom it told of is told that it is undone', () => !this.isWaiting())
+    await until('whom it told of is told how it ended', () => !this.isOwed())
+    this.checkTold()
     for (let i = 0; i < NR_PAGES; i++) equal(pages.read(i, 9), i, `page ${i}`)
     pages.retire()
     await untilAllFree(machine)
@@ -68,12 +69,20 @@ class Scene {
     assertWhole(machine)
   }
 
-  /** Whether the notifier waits for the CANCEL of what has been undone. */
-  private isWaiting(): boolean {
-    return this.machine.memory.blocks().some(({ block, state }) => {
-      const last = this.told.findLast(event => event.block === block)?.action
-      return last === (state === 'online' ? 'GOING_OFFLINE' : 'GOING_ONLINE')
-    })
+  private isOwed(): boolean {
+    return insides(this.machine).hotplug.blocks.going() !== 0
+  }
+
+  /** Each GOING was followed by its end, and nothing else came. */
+  private checkTold(): void {
+    for (let i = 0; i < this.told.length; i += 2) {
+      const [going, end] = this.told.slice(i, i + 2)
+      const way = going!.action.replace('GOING_', '')
+      ok(way !== going!.action, `${going!.action} came alone`)
+      equal(end?.block, going!.block)
+      ok(end?.action === way || end?.action === `CANCEL_${way}`, `${way}, then ${end?.action}`)
+    }
+    this.told.length = 0
   }
 }
 

@@ -1,5 +1,8 @@
 /* The thread that dies in operations on a machine's memory; see machine.test.ts. */
+
+import { faultAt, faultOff } from '../../src/atomics/fault.ts'
 import { Machine, type MachineHandle } from '../../src/index.ts'
+import { codeOf, insides } from '../bodies/blocks.ts'
 import { counted } from '../bodies/victims.ts'
 import type { VictimData } from '../kill.ts'
 
@@ -32,6 +35,23 @@ export async function operates(victim: VictimData<OperationVictim>): Promise<num
   const machine = Machine.attach(handle)
   await turn(victim.data)
   return await counted(victim, () => OPERATIONS[operation](machine))
+}
+
+/** As `operates`, but only what comes after the second of its transitions is counted. */
+export async function ends(victim: VictimData<OperationVictim>): Promise<number> {
+  const { handle, operation } = victim.data
+  const machine = Machine.attach(handle)
+  const { blocks } = insides(machine).hotplug
+  const endChange = blocks.endChange.bind(blocks)
+  let nrChanges = 0
+  blocks.endChange = () => {
+    if (++nrChanges === 2) faultAt(victim.n, victim.control)
+    endChange()
+  }
+  const operate = async (on: Machine): Promise<unknown> => OPERATIONS[operation](on)
+  await turn(victim.data)
+  await codeOf(operate(machine)) // a veto, where the test asks for it
+  return faultOff()
 }
 
 /** Attaches. */

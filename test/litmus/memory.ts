@@ -16,6 +16,7 @@ import {
   CHANGED_BY,
   type Frames,
   type Geometry,
+  GOING,
   type MemoryControl,
   makeMemoryControl,
   ONLINE_PAGES,
@@ -152,6 +153,7 @@ export function memoryViews(t: Declare, make: () => Prepared) {
 const EVENTS = {
   EVENT: WRITE_PROTECT_EVENT,
   CHANGED_BY,
+  GOING,
   VIRTUAL_HIGH,
   PERCPU_DISABLED,
   ONLINE_PAGES,
