@@ -24,8 +24,8 @@
  *     that is not on the stack is about to be put there: who takes pages off has marked them (T1)
  *     before (T2), so no living thread's name is on what a dead service thread had in hand.
  *   - A frame whose word is Mapped, but whose PTE names another or none: stale, and free, unless
- *     its vpn is Reserved by another living thread, who is between O4 and O5. Its STATE is looked at
- *     before its PTE: one that was past O6 by then has a PTE that is to be seen.
+ *     its vpn is Reserved by another living thread, who is between O4 and O5. Its STATE is looked
+ *     at before its PTE: one that was past O6 by then has a PTE that is to be seen.
  *
  * Only the service thread changes the PTE of a page that is not Reserved, and makes pages Free.
  *

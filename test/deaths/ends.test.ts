@@ -170,7 +170,7 @@ test('the service thread dies as it recovers an operator: the CANCEL is told onc
   }
 })
 
-test('that something is owed is said again by the next service thread, if nobody heard', async t => {
+test('what is owed is said again by the next service thread, if nobody heard', async t => {
   const made = once(process, 'worker')
   const scene = await Scene.boot()
   const { machine } = scene
