@@ -143,6 +143,15 @@ export class Growth {
     return true
   }
 
+  /** G3 to G6 without a new table, with the lock: no key is left in the old one. */
+  clear(shard: number): void {
+    const old = load(this.shards, shard + TABLE)
+    if (old === 0) return
+    this.replace(shard, 0, old)
+    this.setCounts(shard, 0, 0)
+    if (!this.isRun(old)) this.drop(old)
+  }
+
   /** G3, G4 for any table, with the lock; 0: none. */
   publish(shard: number, address: number): void {
     const epoch = load(this.shards, shard + EPOCH)

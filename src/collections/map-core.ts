@@ -431,11 +431,7 @@ export class MapCore {
         this.heap.waitUnprotected(this.finder.table.vpn)
       }
     }
-    if (address !== 0) {
-      this.growth.publish(shard, 0)
-      this.growth.recount(shard)
-      this.growth.drop(address)
-    }
+    this.growth.clear(shard)
     this.locks.unlock(shard)
   }
 
