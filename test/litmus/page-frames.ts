@@ -24,12 +24,14 @@ export class PageFrames implements Frames, FrameSource {
   private readonly geometry: Geometry
   private readonly blocks: readonly Words[]
   /** Where to look first. */
-  private next = 0
+  private next: number
 
-  constructor(slot: Slot, geometry: Geometry, blocks: readonly Words[]) {
+  /** @param first Where to look first: so models are spared who takes which. */
+  constructor(slot: Slot, geometry: Geometry, blocks: readonly Words[], first = 0) {
     this.slot = slot
     this.geometry = geometry
     this.blocks = blocks
+    this.next = first
   }
 
   block(block: number): Words {
