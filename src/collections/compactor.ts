@@ -19,7 +19,7 @@
  * Readers go on in the old copy until they leave the guard; the old page is reused after a grace
  * period. The service thread waits for no lock: if a shard's is taken, the page is left for later.
  *
- * Checked by map-core.check.ts.
+ * Checked by compactor.check.ts.
  */
 import { copyOut, load, loadPlain, store } from '#atomics'
 import { VirtualKind, WRITE_PROTECTED } from '../mm/geometry.ts'
@@ -49,6 +49,14 @@ const LOCK_TRIES = 4
 /** What must be left of what a page was packed with, at most, to be packed once more. */
 const WORTH_WHILE = 0.9
 
+/** What a mover is made of; models put broken parts in their place. */
+export interface MoverParts {
+  readonly Finder: typeof Finder
+  readonly ShardLocks: typeof ShardLocks
+}
+
+const PARTS: MoverParts = { Finder, ShardLocks }
+
 /** How much to do. */
 export interface CompactOptions {
   /** Pages to empty, at most. */
@@ -60,12 +68,14 @@ export interface CompactOptions {
 /** Moves entries together, for the service thread. */
 export class Compactor {
   private readonly context: CollectionsContext
+  private readonly parts: MoverParts
   private readonly movers = new Map<number, Mover>()
   /** Pages that it has filled itself, and how far: as well as what came could be packed. */
   private readonly packed = new Map<number, number>()
 
-  constructor(context: CollectionsContext) {
+  constructor(context: CollectionsContext, parts = PARTS) {
     this.context = context
+    this.parts = parts
   }
 
   /**
@@ -116,7 +126,8 @@ export class Compactor {
   private moverOf(map: number): Mover {
     const known = this.movers.get(map)
     if (known !== undefined) return known
-    const made = new Mover(this.context, map, (vpn, live) => void this.packed.set(vpn, live))
+    const onSeal = (vpn: number, live: number) => void this.packed.set(vpn, live)
+    const made = new Mover(this.context, map, onSeal, this.parts)
     this.movers.set(map, made)
     return made
   }
@@ -137,12 +148,13 @@ export class Mover {
     context: CollectionsContext,
     map: number,
     onSeal: (vpn: number, live: number) => void = () => {},
+    parts = PARTS,
   ) {
     this.context = context
     this.heap = new Heap(context, map, onSeal)
-    this.finder = new Finder(context)
+    this.finder = new parts.Finder(context)
     this.growth = new Growth(context, this.heap)
-    this.locks = new ShardLocks(context, map)
+    this.locks = new parts.ShardLocks(context, map)
     this.first = map * context.control.nrShards
     this.words = new Int32Array(context.memory.geometry.pageWords)
   }
