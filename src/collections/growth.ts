@@ -16,7 +16,7 @@
  * Whoever walks a shard in several guard sections sees by EPOCH and TABLE, each time before it
  * goes on, that it is not the table any more that it began with.
  *
- * Checked by map-core.check.ts.
+ * Checked by growth.check.ts.
  */
 import { fillPlain, load, loadPlain, store, storePlain, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'

@@ -6,7 +6,7 @@
  * the time exactly once. If between two sections the table was replaced, which EPOCH and TABLE
  * tell, the walk begins again in the new one; what it meets a second time is known already.
  *
- * Checked by map-core.check.ts.
+ * Checked by growth.check.ts.
  */
 import { copyOut, load, loadPlain, type Words } from '#atomics'
 import type { Heap } from './heap.ts'
