@@ -10,6 +10,8 @@
  *
  * Chunk pages are open until the entry is published, then sealed; retired when it is replaced. In
  * LIVE they have the hash of their key, by which orphans.ts finds out whether anything names them.
+ *
+ * Checked by large-values.check.ts.
  */
 import { copyIn, copyOut } from '#atomics'
 import { assert } from '../lib/assert.ts'

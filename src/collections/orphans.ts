@@ -9,7 +9,7 @@
  *
  * Run by the service thread at its start and after each death, any number of times.
  *
- * Checked by map-core.check.ts.
+ * Checked by large-values.check.ts.
  */
 import { copyOut, load, loadPlain } from '#atomics'
 import { VirtualKind } from '../mm/geometry.ts'
