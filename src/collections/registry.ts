@@ -3,6 +3,8 @@
  *
  * A list that only grows: LOCK, how many, then a record each: the bytes of its text, and the text,
  * name and options. A map is there once it is counted; whoever dies before has added nothing.
+ *
+ * Checked by registry.check.ts.
  */
 import { copyIn, copyOut, load, store } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
@@ -41,10 +43,15 @@ export function mapOfName(context: CollectionsContext, name: string, options: st
   const known = find(context.control, operation, name, options)
   if (known >= 0) return known
   const { slot, control, lockdep } = context
-  const lock = withLockdep(new Mutex(slot, control.registry, LOCK, 'maps'), lockdep, 'maps')
-  using _held = lock.acquire()
-  const made = find(control, operation, name, options)
-  return made >= 0 ? made : add(control, operation, name, options)
+  const mutex = new Mutex(slot, control.registry, LOCK, 'maps')
+  const lock = lockdep === null ? mutex : withLockdep(mutex, lockdep, 'maps')
+  lock.lock()
+  try {
+    const made = find(control, operation, name, options)
+    return made >= 0 ? made : add(control, operation, name, options)
+  } finally {
+    lock.unlock()
+  }
 }
 
 /** @throws {HotplugError} `EINVAL`: not a string of 1 to `NAME_BYTES_MAX` bytes. */
