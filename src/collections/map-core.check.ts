@@ -5,7 +5,9 @@
 
 import {
   bucket,
+  contextOf,
   deleter,
+  migrate,
   migrator,
   OLD,
   reader,
@@ -18,6 +20,7 @@ import {
 import { linear } from '../../test/litmus/map-history.ts'
 import { mustFail } from '../check/model.ts'
 import { Slots } from '../locking/slots.ts'
+import { STATE_MASK, UNIT_WORDS, VirtualState } from '../mm/geometry.ts'
 import { Growth } from './growth.ts'
 import type { MapParts } from './map-core.ts'
 import { ShardLocks } from './shard-locks.ts'
@@ -37,6 +40,18 @@ class HidesDeath extends ShardLocks {
     return false
   }
 }
+
+/** Moves the page that the first thread opens, with one entry on it. */
+const OPEN_MIGRATOR: Thread = {
+  name: 'migrator',
+  body: face => {
+    const { pages } = contextOf(face)
+    const state = pages.stateOf(OPENED)
+    if ((state & STATE_MASK) === VirtualState.Open) migrate(face, OPENED, OPENED_WORDS)
+  },
+}
+const OPENED = 2
+const OPENED_WORDS = 2 * UNIT_WORDS
 
 const insertBoth = (parts?: MapParts): Thread[] => [
   { name: 'first', body: setter([[5, 1]], parts) },
@@ -106,6 +121,11 @@ export const models = [
   bucket('a page is moved beside a writer', [deleter(1), migrator()], {
     keys: [1],
     runs: 5000,
+    isMoved: true,
+  }),
+  bucket('a page is moved while it is appended to', [writer(5, 7), OPEN_MIGRATOR], {
+    keys: [1],
+    form: 'portable',
     isMoved: true,
   }),
   mustFail(
