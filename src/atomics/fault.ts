@@ -1,6 +1,7 @@
 /*
  * The seam's twin for deaths: counts the calling thread's operations, and stops it for ever just
- * before the n-th, so that a test can terminate a real thread at every point of a call.
+ * before the n-th, so that a test can terminate a real thread at every point of a call. Or throws
+ * there, as a call does for which the stack has no room.
  *
  * Chosen by --conditions=fault, in one worker by its `execArgv`. Until `faultAt` the operations are
  * those of native.ts.
@@ -29,6 +30,8 @@ export const FAULT_WORDS = 4
 let count = 0
 let stopAt = Number.POSITIVE_INFINITY
 let control: Words | null = null
+let throwsAt = Number.POSITIVE_INFINITY
+let isSpared: (stack: string) => boolean = () => false
 
 /**
  * Stops this thread for ever just before its `n`-th operation from now on.
@@ -42,9 +45,21 @@ export function faultAt(n: number, words: Words): void {
   control = words
 }
 
+/**
+ * Has this thread's `n`-th operation from now on throw, once.
+ *
+ * @param spares Where not, by the stack: then the next one does.
+ */
+export function throwAt(n: number, spares: (stack: string) => boolean): void {
+  count = 0
+  throwsAt = n
+  isSpared = spares
+}
+
 /** Counts no more. @returns How many operations there were since `faultAt`. */
 export function faultOff(): number {
   stopAt = Number.POSITIVE_INFINITY
+  throwsAt = Number.POSITIVE_INFINITY
   if (control !== null) native.store(control, Fault.Count, count)
   control = null
   return count
@@ -52,11 +67,19 @@ export function faultOff(): number {
 
 function step(): void {
   count++
+  if (count >= throwsAt) throwHere()
   if (count !== stopAt || control === null) return
   native.store(control, Fault.Count, count)
   native.store(control, Fault.Stopped, 1)
   native.notify(control, Fault.Stopped)
   for (;;) native.wait(control, Fault.ForEver, 0)
+}
+
+function throwHere(): void {
+  const error = new RangeError(`operation ${throwsAt} throws`)
+  if (isSpared(error.stack ?? '')) return
+  throwsAt = Number.POSITIVE_INFINITY
+  throw error
 }
 
 function sleep(asleep: 0 | 1): void {

@@ -271,6 +271,14 @@ export class Growth {
     assert(false, 'growth: the new table is full')
   }
 
+  /** G6 of a table whose publisher threw: what is open of its pages is sealed. With the lock. */
+  sealRest(address: number): void {
+    const { pages, geometry } = this.heap
+    const nrPages = this.isRun(address) ? this.pagesOf(address) : 0
+    const first = address >>> geometry.unitsPerPageShift
+    for (let i = 0; i < nrPages; i++) if (!pages.isSealed(first + i)) pages.seal(first + i)
+  }
+
   private zero(vpn: number): void {
     for (;;) {
       this.heap.guard.enter()

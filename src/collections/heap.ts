@@ -192,10 +192,11 @@ export class Heap {
 
   /** Of what this thread appended, nothing is still to be published. */
   settle(): void {
-    for (let i = this.full.length; i > 0; i--) {
-      const vpn = this.full.pop() as number
+    for (let i = this.full.length - 1; i >= 0; i--) {
+      const vpn = this.full[i]!
       this.guard.enter()
       this.pages.seal(vpn) // S1
+      this.full.pop()
       const live = this.pages.liveOf(vpn)
       if (live === 0) this.pages.retire(vpn) // S2
       this.guard.leave()

@@ -28,12 +28,14 @@
 import { add, copyOut, load, loadPlain, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
+import type { Guard } from '../locking/guard.ts'
 import { WRITE_PROTECTED } from '../mm/geometry.ts'
+import { agrees, type Expected, NOTHING } from './expected.ts'
 import type { Finder } from './finder.ts'
 import { Growth } from './growth.ts'
 import { Heap } from './heap.ts'
 import { Key, keyBytesMax } from './key.ts'
-import { LargeRecord, LargeValues } from './large-values.ts'
+import { LargeRecord } from './large-values.ts'
 import {
   COUNT,
   type CollectionsContext,
@@ -52,22 +54,11 @@ import {
 } from './layout.ts'
 import { ABSENT, LARGE, Reader } from './reader.ts'
 import { ShardLocks } from './shard-locks.ts'
-
-/** What must be there for a write to be made. */
-export interface Expected {
-  /** Kind and length, as in an entry; null: no entry at all. */
-  readonly sizes: number | null
-  /** The value's words, or a large value's record. */
-  readonly words: Int32Array
-}
-
-/** There must be no entry. */
-export const NOTHING: Expected = { sizes: null, words: new Int32Array(0) }
+import { Unfinished } from './unfinished.ts'
 
 const Outcome = { Done: 0, Refused: 1, Full: 2 } as const
 type Outcome = (typeof Outcome)[keyof typeof Outcome]
 
-const KIND_SHIFT = 12
 const SECTION_SLOTS = 256
 const OWNER_SHIFT = 2
 
@@ -86,17 +77,16 @@ export class MapCore {
   readonly valueBytes: Buffer
   readonly map: number
   readonly heap: Heap
+  readonly guard: Guard
   readonly reader: Reader
+  readonly growth: Growth
+  readonly locks: ShardLocks
   private readonly context: CollectionsContext
   private readonly shards: Words
   private readonly finder: Finder
-  private readonly growth: Growth
-  private readonly locks: ShardLocks
-  private readonly large: LargeValues
-  /** The large value that was read; that is written; that was replaced. */
+  /** The large value that was read. */
   private readonly seen: LargeRecord
-  private readonly mine: LargeRecord
-  private readonly old: LargeRecord
+  private readonly unfinished: Unfinished
 
   constructor(context: CollectionsContext, map: number, parts = PARTS) {
     const { pageWords, pageSize } = context.memory.geometry
@@ -107,15 +97,13 @@ export class MapCore {
     this.value = new Int32Array(pageWords)
     this.valueBytes = Buffer.from(this.value.buffer)
     this.heap = new Heap(context, map)
+    this.guard = context.guard
     this.reader = new Reader(context, map, this.key, this.value)
     this.finder = this.reader.finder
     this.growth = new parts.Growth(context, this.heap)
     this.locks = new parts.ShardLocks(context, map)
-    this.large = new LargeValues(this.heap)
-    const recordWords = pageWords >>> 2
-    this.seen = new LargeRecord(recordWords)
-    this.mine = new LargeRecord(recordWords)
-    this.old = new LargeRecord(recordWords)
+    this.seen = new LargeRecord(pageWords >>> 2)
+    this.unfinished = new Unfinished(context, this)
   }
 
   /** Whether a value of so many bytes is on an entries page, beside the key. */
@@ -145,10 +133,10 @@ export class MapCore {
     for (let i = 0; i < nrPages; i++) {
       guard.enter()
       const isCurrent = this.names(shard, seen.stamp)
-      if (isCurrent) this.large.copyPage(seen, i)
+      if (isCurrent) this.unfinished.large.copyPage(seen, i)
       guard.leave()
       if (!isCurrent) return null
-      this.large.takePage(target, i)
+      this.unfinished.large.takePage(target, i)
     }
     return target
   }
@@ -156,13 +144,12 @@ export class MapCore {
   /** As `read` and `readLarge`, with the shard's lock, so that nobody replaces it meanwhile. */
   readLocked(): Buffer | null {
     const shard = this.lock()
-    try {
-      const nrBytes = this.read()
-      if (nrBytes === LARGE) return this.readLarge()
-      return nrBytes >= 0 ? Buffer.from(this.valueBytes.subarray(0, nrBytes)) : null
-    } finally {
-      this.locks.unlock(shard)
-    }
+    let value: Buffer | null = null
+    const nrBytes = this.read()
+    if (nrBytes === LARGE) value = this.readLarge()
+    if (nrBytes >= 0) value = Buffer.from(this.valueBytes.subarray(0, nrBytes))
+    this.unfinished.unlock(shard)
+    return value
   }
 
   /** What `read` found just now, to compare with later. */
@@ -196,20 +183,21 @@ export class MapCore {
 
   /** As `write`, for a value that is not small. */
   writeLarge(value: Uint8Array, expected: Expected | null): boolean {
-    const { mine, key } = this
+    const { unfinished, key } = this
+    const { mine } = unfinished
     const stamp = add(this.shards, this.shardOf(key.hash) + STAMPS, 1)
     mine.begin(stamp, value.length)
-    if (!this.large.write(mine, key.hash, value)) this.refuse()
+    unfinished.isMineOpen = true
+    if (!unfinished.large.write(mine, key.hash, value)) {
+      unfinished.isMineOpen = false
+      this.refuse()
+    }
     const recordBytes = mine.nrWords * 4
     assert(this.isSmall(recordBytes), 'map: a record is larger than a page')
     this.value.set(mine.words.subarray(0, mine.nrWords))
     const sizes = key.nrBytes | EntryKind.Large | (recordBytes << VALUE_BYTES_SHIFT)
-    let isWritten = false
-    try {
-      isWritten = this.writeEntry(sizes, expected)
-    } finally {
-      if (!isWritten) this.giveUp()
-    }
+    const isWritten = this.writeEntry(sizes, expected)
+    unfinished.giveUpMine()
     return isWritten
   }
 
@@ -222,7 +210,7 @@ export class MapCore {
   remove(expected: Expected | null): boolean {
     const shard = this.lock()
     const isRemoved = this.unpublish(shard, expected)
-    this.locks.unlock(shard)
+    this.unfinished.unlock(shard)
     return isRemoved
   }
 
@@ -254,8 +242,13 @@ export class MapCore {
 
   /** Counts a shard again if the last owner of its lock died. */
   repair(shard: number): void {
-    if (this.locks.lock(shard)) this.growth.recount(shard)
-    this.locks.unlock(shard)
+    this.unfinished.lock(shard)
+    this.unfinished.unlock(shard)
+  }
+
+  /** Lets go of what a call had that threw in the middle; nothing is held then. */
+  letGo(): void {
+    this.unfinished.letGo()
   }
 
   private isOwned(word: number): boolean {
@@ -265,25 +258,28 @@ export class MapCore {
 
   /** W1 to W6. */
   private writeEntry(sizes: number, expected: Expected | null): boolean {
-    const { key, heap, growth } = this
+    const { key, heap, growth, unfinished } = this
     const shard = this.shardOf(key.hash)
     const address = heap.append(key.hash, sizes, key.words, this.value) // W1
     if (address === 0) this.refuse()
-    let spare = growth.isDue(shard) ? growth.prepare(shard) : 0 // W2
+    unfinished.entry = address
+    unfinished.units = unitsOf(sizes)
+    unfinished.spare = growth.isDue(shard) ? growth.prepare(shard) : 0 // W2
     let outcome: Outcome
     for (;;) {
       this.lock() // W3
-      if (spare !== 0 && growth.isDue(shard) && growth.grow(shard, spare)) spare = 0
+      const { spare } = unfinished
+      const isGrown = spare !== 0 && growth.isDue(shard) && growth.grow(shard, spare)
+      if (isGrown) unfinished.spare = 0
       outcome = this.publish(shard, address, expected)
-      const isLarge = (sizes & ENTRY_KIND_MASK) === EntryKind.Large
-      if (isLarge && outcome === Outcome.Done) this.large.seal(this.mine)
-      this.locks.unlock(shard) // W6
-      if (spare !== 0) growth.discard(spare)
+      unfinished.sealMine()
+      unfinished.unlock(shard) // W6
+      unfinished.discardSpare()
       if (outcome !== Outcome.Full) break
-      spare = growth.prepare(shard)
-      if (spare === 0) break
+      unfinished.spare = growth.prepare(shard)
+      if (unfinished.spare === 0) break
     }
-    if (outcome !== Outcome.Done) heap.drop(address, unitsOf(sizes))
+    unfinished.dropEntry()
     heap.settle()
     if (outcome === Outcome.Full) this.refuse()
     return outcome === Outcome.Done
@@ -291,7 +287,7 @@ export class MapCore {
 
   /** W4, W5. */
   private publish(shard: number, address: number, expected: Expected | null): Outcome {
-    const { finder, key } = this
+    const { finder, key, unfinished } = this
     const { guard } = this.heap
     for (;;) {
       guard.enter()
@@ -301,7 +297,7 @@ export class MapCore {
         this.heap.waitUnprotected(finder.slotVpn)
         continue
       }
-      const isWanted = this.agrees(old, expected)
+      const isWanted = agrees(finder, key, old, expected)
       const isNew = old === 0 && finder.slot === 0
       const hasRoom = finder.slotPte !== 0 && !(isNew && this.growth.isFull(shard))
       if (!isWanted || !hasRoom) {
@@ -310,7 +306,10 @@ export class MapCore {
       }
       this.noteOld(old)
       store(finder.slotWords, finder.slotAt, finder.table.slotOf(key.hash, address)) // W4
-      this.retireOld()
+      unfinished.entry = 0
+      unfinished.isMineNamed = unfinished.isMineOpen
+      unfinished.isOldGone = true
+      unfinished.retireOld()
       guard.leave()
       if (old === 0) this.count(shard, 1, isNew ? 1 : 0)
       else this.heap.drop(old, unitsOf(finder.sizes)) // W5
@@ -325,7 +324,7 @@ export class MapCore {
     for (;;) {
       guard.enter()
       const old = finder.find(shard, key)
-      if (old === 0 || !this.agrees(old, expected)) {
+      if (old === 0 || !agrees(finder, key, old, expected)) {
         guard.leave()
         return false
       }
@@ -337,31 +336,13 @@ export class MapCore {
       this.noteOld(old)
       const isLast = finder.isLast()
       store(finder.slotWords, finder.slotAt, isLast ? 0 : TOMBSTONE) // W4'
-      this.retireOld()
+      this.unfinished.isOldGone = true
+      this.unfinished.retireOld()
       guard.leave()
       this.count(shard, -1, isLast ? -1 : 0)
       this.heap.drop(old, unitsOf(finder.sizes))
       return true
     }
-  }
-
-  /** Whether the entry that `find` found is what is expected. Inside the guard. */
-  private agrees(address: number, expected: Expected | null): boolean {
-    if (expected === null) return true
-    if (expected.sizes === null || address === 0) return expected.sizes === null && address === 0
-    const { finder } = this
-    if (finder.sizes >>> KIND_SHIFT !== expected.sizes >>> KIND_SHIFT) return false
-    const nrBytes = finder.sizes >>> VALUE_BYTES_SHIFT
-    const nrWords = nrBytes >>> 2
-    const from = finder.at + ENTRY_HEADER_WORDS + this.key.nrWords
-    for (let i = 0; i < nrWords; i++) {
-      const word = loadPlain(finder.words, from + i)
-      if (word !== expected.words[i]) return false
-    }
-    if ((nrBytes & 3) === 0) return true
-    const last = loadPlain(finder.words, from + nrWords)
-    const mask = (1 << ((nrBytes & 3) * 8)) - 1
-    return (last & mask) === (expected.words[nrWords]! & mask)
   }
 
   /** Whether the key's entry is of the large value with that stamp. Inside the guard. */
@@ -382,28 +363,18 @@ export class MapCore {
 
   /** If it is large, its pages are to be retired when it was replaced. Inside the guard. */
   private noteOld(address: number): void {
-    this.old.nrWords = 0
+    const { old } = this.unfinished
+    old.nrWords = 0
     if (address === 0 || (this.finder.sizes & ENTRY_KIND_MASK) !== EntryKind.Large) return
     const at = this.finder.at + ENTRY_HEADER_WORDS + this.key.nrWords
-    this.old.nrWords = this.finder.sizes >>> (VALUE_BYTES_SHIFT + 2)
-    copyOut(this.old.words, 0, this.finder.words, at, this.old.nrWords)
-  }
-
-  /** Inside the guard since before the value was replaced: its pages are not reused until then. */
-  private retireOld(): void {
-    if (this.old.nrWords === 0) return
-    this.large.retire(this.old)
-    this.old.nrWords = 0
-  }
-
-  private giveUp(): void {
-    this.large.giveBack(this.mine)
+    old.nrWords = this.finder.sizes >>> (VALUE_BYTES_SHIFT + 2)
+    copyOut(old.words, 0, this.finder.words, at, old.nrWords)
   }
 
   /** W3. @returns The shard of the key. */
   private lock(): number {
     const shard = this.shardOf(this.key.hash)
-    if (this.locks.lock(shard)) this.growth.recount(shard)
+    this.unfinished.lock(shard)
     return shard
   }
 
@@ -421,7 +392,7 @@ export class MapCore {
   }
 
   private clearShard(shard: number): void {
-    if (this.locks.lock(shard)) this.growth.recount(shard)
+    this.unfinished.lock(shard)
     const address = load(this.shards, shard + TABLE)
     const end = address === 0 ? 0 : this.growth.nrSlotsOf(address)
     for (let i = 0; i < end; ) {
@@ -432,7 +403,7 @@ export class MapCore {
       }
     }
     this.growth.clear(shard)
-    this.locks.unlock(shard)
+    this.unfinished.unlock(shard)
   }
 
   /** @returns The next slot to look at, or its complement: its page is write-protected. */
@@ -451,8 +422,9 @@ export class MapCore {
       const entry = slot & table.addresses.addressMask
       const sizes = this.noteEntry(entry)
       store(table.words, table.base + i, TOMBSTONE)
+      this.unfinished.isOldGone = true
       heap.dropInside(entry, unitsOf(sizes))
-      this.retireOld()
+      this.unfinished.retireOld()
     }
     heap.guard.leave()
     return i < end ? ~i : i
@@ -461,17 +433,19 @@ export class MapCore {
   /** As `noteOld`, for an entry of any key. @returns Its word 1. */
   private noteEntry(address: number): number {
     const { heap } = this
+    const { old } = this.unfinished
     heap.locate(address)
     const sizes = loadPlain(heap.words, heap.at + 1)
     if ((sizes & ENTRY_KIND_MASK) === EntryKind.Large) {
       const at = heap.at + ENTRY_HEADER_WORDS + wordsOf(sizes & 0xfff)
-      this.old.nrWords = sizes >>> (VALUE_BYTES_SHIFT + 2)
-      copyOut(this.old.words, 0, heap.words, at, this.old.nrWords)
+      old.nrWords = sizes >>> (VALUE_BYTES_SHIFT + 2)
+      copyOut(old.words, 0, heap.words, at, old.nrWords)
     }
     return sizes
   }
 
   private refuse(): never {
+    this.unfinished.giveUpMine()
     this.heap.settle()
     throw new HotplugError('ENOMEM', 'write to a map', 'there is no page free')
   }

@@ -1,6 +1,7 @@
 import type { Held } from '../locking/acquire.ts'
 import { Mutex } from '../locking/mutex.ts'
 import { withLockdep } from '../locking/with-lockdep.ts'
+import type { Growth } from './growth.ts'
 import { type CollectionsContext, LOCK, SHARD_WORDS } from './layout.ts'
 
 /** The locks of one map's shards, as one thread has them. Shards go by their first word's index. */
@@ -25,6 +26,21 @@ export class ShardLocks {
   unlock(shard: number): void {
     const lock = this.of(shard)
     lock.unlock()
+  }
+
+  /**
+   * Lets go of the lock, if this thread has it, whatever was done with it: what it protects is
+   * repaired as after its owner's death, by this thread or else by the next owner.
+   */
+  letGo(shard: number, growth: Growth): void {
+    const lock = this.of(shard)
+    if (!lock.isHeld()) return
+    try {
+      growth.recount(shard)
+      lock.unlock()
+    } catch {
+      lock.recover(this.context.slot.token)
+    }
   }
 
   /** Never waits. */

@@ -4,12 +4,20 @@
  *
  * Codecs and callbacks run outside of every guard and lock, and may use the map: so what is to be
  * written is complete before the first word of it is put into the scratch memory of the core.
+ *
+ * Inside of them nothing may throw. What could is a stack that is full, wherever a function is
+ * called. So whoever takes a lock asks for the stack that it needs before (lib/stack.ts): there is
+ * a RangeError, and nothing was begun. Short reads do not, for they are only inside the guard, and
+ * that is left from here with less stack than it took to come to where they threw. Should
+ * something throw all the same, all that the call had is let go (`MapCore.letGo`).
  */
 import { HotplugError } from '../lib/errors.ts'
+import { requireStack } from '../lib/stack.ts'
 import { type Codec, type CodecName, codecOf, copyOf, type InnerCodec } from './codecs.ts'
+import { type Expected, NOTHING } from './expected.ts'
 import { VALUE_BYTES_MAX } from './large-values.ts'
 import type { CollectionsContext } from './layout.ts'
-import { type Expected, MapCore, NOTHING } from './map-core.ts'
+import { MapCore } from './map-core.ts'
 import { ABSENT, LARGE, LONG } from './reader.ts'
 import { mapOfName } from './registry.ts'
 import { Walker } from './walker.ts'
@@ -39,8 +47,8 @@ export interface MapOptions<V> {
  * middle of a write, its key has the old value or the new one.
  *
  * Every call throws `EINVAL` for a key that is no string, too long or has a lone surrogate, and
- * when the thread's slot is detached; `ENODEV` when the machine is shut down. A call that throws
- * has changed nothing.
+ * when the thread's slot is detached; `ENODEV` when the machine is shut down; a RangeError where
+ * the stack is full. A call that throws has changed nothing.
  */
 export class SharedMap<V> {
   /** The name by which every thread finds it. */
@@ -60,6 +68,7 @@ export class SharedMap<V> {
   constructor(context: CollectionsContext, name: string, options: MapOptions<V>) {
     const operation = `open map ${String(name)}`
     this.codec = codecOf(operation, options?.codec)
+    requireStack()
     const map = mapOfName(context, name, `codec ${this.codec.name}`)
     this.name = name
     this.core = new MapCore(context, map)
@@ -70,21 +79,30 @@ export class SharedMap<V> {
 
   /** How many keys there are. Exact when nobody writes. */
   get size(): number {
-    return this.core.size()
+    requireStack()
+    return this.whole(() => this.core.size())
   }
 
   /** The key's value; undefined if it has none. What the codec throws. */
   get(key: string): V | undefined {
     const { core, codec } = this
+    const { guard, reader } = core
     core.key.encode(key, 'get')
-    if (codec.isText) {
-      const text = core.reader.text()
-      if (typeof text === 'string') return codec.fromText(text)
-      return text === ABSENT ? this.absent() : this.largeValue()
+    let found: string | Buffer | number
+    try {
+      found = codec.isText ? reader.text() : reader.copy()
+    } catch (error) {
+      try {
+        guard.leave()
+      } catch {
+        guard.enter() // it was outside, or on its way
+        guard.leave()
+      }
+      throw error
     }
-    const bytes = core.reader.copy()
-    if (typeof bytes === 'object') return codec.fromCopy(bytes)
-    return bytes === ABSENT ? this.absent() : this.largeValue()
+    if (typeof found === 'string') return codec.fromText(found)
+    if (typeof found === 'object') return codec.fromCopy(found)
+    return found === ABSENT ? this.absent() : this.largeValue()
   }
 
   /**
@@ -95,11 +113,24 @@ export class SharedMap<V> {
    */
   getInto(key: string, bytes: Uint8Array): number {
     const { core } = this
+    const { guard } = core
     core.key.encode(key, 'get into')
-    const nrBytes = core.reader.into(bytes)
+    let nrBytes: number
+    try {
+      nrBytes = core.reader.into(bytes)
+    } catch (error) {
+      try {
+        guard.leave()
+      } catch {
+        guard.enter() // it was outside, or on its way
+        guard.leave()
+      }
+      throw error
+    }
     if (nrBytes === ABSENT) this.absent()
     if (nrBytes >= ABSENT) return nrBytes
     if (nrBytes === LONG) requireFit(core.reader.nrBytes(), bytes)
+    requireStack()
     core.rememberLarge()
     const value = this.readLarge()
     if (value === null) return ABSENT
@@ -110,8 +141,20 @@ export class SharedMap<V> {
 
   /** Whether the key has a value. */
   has(key: string): boolean {
+    const { guard } = this.core
     this.core.key.encode(key, 'has')
-    const isThere = this.core.has()
+    let isThere: boolean
+    try {
+      isThere = this.core.has()
+    } catch (error) {
+      try {
+        guard.leave()
+      } catch {
+        guard.enter() // it was outside, or on its way
+        guard.leave()
+      }
+      throw error
+    }
     if (!isThere) this.absent()
     return isThere
   }
@@ -130,8 +173,9 @@ export class SharedMap<V> {
 
   /** Takes the key's value away. @returns Whether it had one. */
   delete(key: string): boolean {
+    requireStack()
     this.core.key.encode(key, 'delete')
-    const wasThere = this.core.remove(null)
+    const wasThere = this.remove(null)
     if (!wasThere) this.absent()
     return wasThere
   }
@@ -141,7 +185,8 @@ export class SharedMap<V> {
    * some keys gone and some not.
    */
   clear(): void {
-    this.core.clear()
+    requireStack()
+    this.whole(() => this.core.clear())
   }
 
   /**
@@ -159,10 +204,10 @@ export class SharedMap<V> {
       if (next !== undefined) {
         if (this.write('update', key, next, expected)) return next
       } else {
+        requireStack()
         this.core.key.encode(key, 'update')
-        if (expected.sizes === null ? !this.core.has() : this.core.remove(expected)) {
-          return undefined
-        }
+        const isSame = expected.sizes === null ? !this.core.has() : this.remove(expected)
+        if (isSame) return undefined
       }
     }
   }
@@ -188,7 +233,10 @@ export class SharedMap<V> {
    * comes or goes meanwhile once or not at all. Nothing is held between steps.
    */
   *keys(): Generator<string, undefined> {
-    for (let i = 0; i < this.nrShards; i++) yield* this.walker.keysOf(i)
+    for (let i = 0; i < this.nrShards; i++) {
+      requireStack()
+      yield* this.whole(() => this.walker.keysOf(i))
+    }
   }
 
   /** As `keys`, each with the value that it has when its turn comes. */
@@ -224,7 +272,8 @@ export class SharedMap<V> {
 
   /** Leaves the pages that this thread writes to, so that they can be compacted. */
   close(): void {
-    this.core.heap.close()
+    requireStack()
+    this.whole(() => this.core.heap.close())
   }
 
   /** A key that is not there, of a machine that is. */
@@ -232,13 +281,37 @@ export class SharedMap<V> {
     this.assertOpen?.()
   }
 
+  /** Should it throw in the middle, what it had is let go. */
+  private whole<T>(body: () => T): T {
+    try {
+      return body()
+    } catch (error) {
+      this.core.letGo()
+      throw error
+    }
+  }
+
+  private remove(expected: Expected | null): boolean {
+    try {
+      return this.core.remove(expected)
+    } catch (error) {
+      this.core.letGo()
+      throw error
+    }
+  }
+
   private write(operation: string, key: string, value: V, expected: Expected | null): boolean {
     if (value === undefined) refuse(operation, 'the value is undefined: delete the key instead')
     const plain = this.codec.toPlain(value, operation)
-    const { core } = this
-    core.key.encode(key, operation)
-    if (typeof plain === 'string') return this.writeText(operation, plain, expected)
-    return this.writeBytes(operation, plain, expected)
+    requireStack()
+    this.core.key.encode(key, operation)
+    try {
+      if (typeof plain === 'string') return this.writeText(operation, plain, expected)
+      return this.writeBytes(operation, plain, expected)
+    } catch (error) {
+      this.core.letGo()
+      throw error
+    }
   }
 
   private writeText(operation: string, text: string, expected: Expected | null): boolean {
@@ -269,20 +342,22 @@ export class SharedMap<V> {
   private look(operation: string, key: string): { value: V | undefined; expected: Expected } {
     const { core } = this
     for (;;) {
+      requireStack()
       core.key.encode(key, operation)
-      const nrBytes = core.read()
+      const nrBytes = this.whole(() => core.read())
       const expected = core.remember(nrBytes)
       if (nrBytes === ABSENT) return { value: this.absent(), expected }
       if (nrBytes >= 0) {
         return { value: this.codec.fromCopy(copyOf(core.valueBytes, nrBytes)), expected }
       }
-      const large = core.readLarge()
+      const large = this.whole(() => core.readLarge())
       if (large !== null) return { value: this.codec.fromCopy(large), expected }
     }
   }
 
   /** After the reader said `LARGE`. */
   private largeValue(): V | undefined {
+    requireStack()
     this.core.rememberLarge()
     const value = this.readLarge()
     return value === null ? undefined : this.codec.fromCopy(value)
@@ -290,6 +365,10 @@ export class SharedMap<V> {
 
   /** After `read` said `LARGE`. @returns Null: the key has no value any more. */
   private readLarge(): Buffer | null {
+    return this.whole(() => this.tryReadLarge())
+  }
+
+  private tryReadLarge(): Buffer | null {
     const { core } = this
     let nrBytes = LARGE
     for (let i = 0; i < READ_TRIES && nrBytes === LARGE; i++) {
