@@ -10,6 +10,7 @@ import {
   snapshot,
 } from '../../test/bodies/blocks.ts'
 import { type AddOptions, HotplugError, type Machine } from '../index.ts'
+import { RequestKind } from './requests.ts'
 
 const MiB = 2 ** 20
 
@@ -117,6 +118,39 @@ test('all of an add leaves again where the system has no memory for the last blo
   deepEqual(snapshot(machine), before)
   space.grow = grow
   equal((await machine.memory.add('12MiB')).length, 3)
+  assertWhole(machine)
+})
+
+test('where the system keeps one block of an add that fails, the others leave, and it is named', async t => {
+  const machine = await bootSmall(t)
+  const { space, requests } = insides(machine).hotplug
+  const { grow } = space
+  space.grow = toBytes => {
+    if (toBytes > 20 * MiB) throw new RangeError('no memory')
+    grow.call(space, toBytes)
+  }
+  const { askAsync } = requests
+  requests.askAsync = async (request, options) => {
+    const isKept = request.kind === RequestKind.Discard && request.args[0] === 3
+    if (isKept) throw new HotplugError('EBUSY', 'discard', 'it is locked')
+    return await askAsync.call(requests, request, options)
+  }
+
+  const failed = machine.memory.add('16MiB').catch((error: unknown) => error)
+  const error = (await failed) as HotplugError
+
+  equal(
+    error.message,
+    'add 16 MiB: no memory; memory3 stays, offline: discard: it is locked (EBUSY) (EBUSY)',
+  )
+  deepEqual(
+    error.blockedBy?.map(({ device }) => device),
+    ['memory3'],
+  )
+  ok(error.cause instanceof RangeError)
+  deepEqual(states(machine).slice(2), [[3, 'offline']])
+  requests.askAsync = askAsync
+  await machine.memory.remove(3)
   assertWhole(machine)
 })
 

@@ -10,10 +10,11 @@
  *     A5  lock released; online, if so asked
  *
  * A block has addresses before it is Adding: who finds it so, and its operator dead, discards it.
- * Adding is all or nothing: what was added before a block that fails leaves again. Going online
+ * Adding is all or nothing: what was added before a block that fails leaves again, and where the
+ * system does not let one go, the others do, and the error names those that are left. Going online
  * afterwards is a matter of its own; where it fails, the memory stays, offline.
  */
-import { HotplugError } from '../lib/errors.ts'
+import { type Blocker, HotplugError } from '../lib/errors.ts'
 import { sizeText } from '../lib/units.ts'
 import { BlockState } from './geometry.ts'
 import {
@@ -48,7 +49,9 @@ export interface AddOptions extends OperationOptions {
  * @returns The blocks that were added, lowest first.
  * @throws {HotplugError} `EINVAL`: no whole number of blocks, or outside the machine. `EEXIST`: a
  *   block that was asked for is there already. `ENOMEM`: more than `maxMemory`, or the system has
- *   no memory left. `EDEADLK`, `ETIMEDOUT`: as all operations. Nothing was added.
+ *   no memory left. `EDEADLK`, `ETIMEDOUT`: as all operations. Nothing was added. `EBUSY`: one of
+ *   those, which is its cause, and what had been added before is kept by the system: `blockedBy`
+ *   says which blocks are there, offline.
  */
 export async function addMemory(
   hotplug: Hotplug,
@@ -71,11 +74,40 @@ export async function addMemory(
         added.push(block)
       }
     } catch (error) {
-      for (const block of added.reverse()) await leave(hotplug, block)
-      throw error
+      throw await takeBack(hotplug, limit, added, error)
     }
     return added
   })
+}
+
+/**
+ * What was added leaves again, as far as the system lets it go.
+ *
+ * @returns What to throw: why it leaves; or that something stays, caused by that.
+ */
+async function takeBack(
+  hotplug: Hotplug,
+  limit: Limit,
+  added: readonly number[],
+  cause: unknown,
+): Promise<unknown> {
+  const blockedBy: Blocker[] = []
+  for (const block of added.toReversed()) {
+    try {
+      await leave(hotplug, block)
+    } catch (error) {
+      const device = blockName(block)
+      blockedBy.push({ device, reason: `${device} stays, offline: ${messageOf(error)}` })
+    }
+  }
+  const first = blockedBy[0]
+  if (first === undefined) return cause
+  const reason = `${messageOf(cause)}; ${first.reason}`
+  return new HotplugError('EBUSY', limit.operation, reason, { blockedBy, cause })
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }
 
 function choose(hotplug: Hotplug, limit: Limit, count: number, first?: number): number[] {

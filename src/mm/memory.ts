@@ -119,7 +119,7 @@ export class Memory {
    * @param size A multiple of `blockSize`.
    * @returns The new blocks.
    * @throws {HotplugError} As `addMemory`: `EINVAL`, `EEXIST`, `ENOMEM`, `EDEADLK`, `ETIMEDOUT`.
-   *   Nothing was added.
+   *   Nothing was added; but by `EBUSY`, whose `blockedBy` says what stays, and `cause` why.
    */
   async add(size: Size, options: AddOptions = {}): Promise<BlockInfo[]> {
     const bytes = bytesOf(size, 'add memory', 'its size')

@@ -29,7 +29,6 @@ import {
   RETIRE_HEAD,
   ZoneKind,
 } from '../mm/geometry.ts'
-import { initMemmap } from '../mm/memmap.ts'
 import { type Batch, Migration } from '../mm/migration.ts'
 import { Notifiers } from '../mm/notifiers.ts'
 import { PageAllocator } from '../mm/page-allocator.ts'
@@ -40,6 +39,7 @@ import { DISCARD_UNIT, type Request, RequestKind, Requests } from '../mm/request
 import { sliceWords } from '../mm/slice.ts'
 import type { VirtualPages } from '../mm/virtual-pages.ts'
 import { type MachineMemory, openCollections } from './machine-memory.ts'
+import { discardIfItGoes, prepareBlock } from './prepare.ts'
 import { freePages, reservePages } from './room.ts'
 import { trimBlock } from './trim.ts'
 
@@ -167,7 +167,8 @@ export class MemoryDuties implements Duties {
     const [first = 0, second = 0] = args
     switch (kind) {
       case RequestKind.Prepare:
-        return this.prepare(first)
+        prepareBlock(this.real, { control: this.control, frames: this.space }, first)
+        return []
       case RequestKind.Migrate:
         return this.migrate(first, second === 1)
       case RequestKind.Discard:
@@ -182,14 +183,6 @@ export class MemoryDuties implements Duties {
       default:
         throw new HotplugError('ENOSYS', 'serve a request', `there is no kind ${kind}`)
     }
-  }
-
-  private prepare(block: number): readonly number[] {
-    const { blockSize, memmapPages, pageSize } = this.geometry
-    this.real.prepare(block * blockSize, blockSize)
-    this.real.populate(block * blockSize, memmapPages * pageSize)
-    initMemmap(this.control, this.space, block)
-    return []
   }
 
   private migrate(block: number, isFirst: boolean): readonly number[] {
@@ -288,13 +281,10 @@ export class MemoryDuties implements Duties {
     recoverBlocks(this.blocks, this.allocator.zones, block => this.discardIfItGoes(block))
   }
 
-  /** Where the system keeps it, it stays resident. */
   private discardIfItGoes(block: number): void {
-    try {
-      this.discard(block)
-    } catch (error) {
-      if (!(error instanceof HotplugError)) throw error
-    }
+    const { blockSize } = this.geometry
+    this.tools.locks.guard.synchronize()
+    discardIfItGoes(this.real, block * blockSize, blockSize)
   }
 
   private takeTarget(): number {
