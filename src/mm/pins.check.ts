@@ -2,8 +2,9 @@
  * Pins: two that take, one that looks, deaths of a holder and of who recovers.
  */
 import { add, compareExchange, load, store, type Words } from '#atomics'
-import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
+import { aliveThreads, bugOf, slotOf } from '../../test/litmus/threads.ts'
 import { model, mustFail } from '../check/model.ts'
+import { assert } from '../lib/assert.ts'
 import { Slots, tokenOf } from '../locking/slots.ts'
 import { type Pin, type PinRecord, Pins } from './pins.ts'
 
@@ -26,7 +27,9 @@ interface Face {
 
 type Kind = typeof Pins
 
-const pinOf = (n: number): Pin => ({ pfn: n, nrPages: n, owner: '', sinceMs: n })
+/** Both words of the time are `n`. */
+const sinceOf = (n: number): number => n * (2 ** 32 + 1)
+const pinOf = (n: number): Pin => ({ pfn: n, nrPages: n, owner: '', sinceMs: sinceOf(n) })
 
 function pinsOf({ s, p, id }: Face, K: Kind): Pins {
   return new K(slotOf(s, id), p)
@@ -49,7 +52,29 @@ function onlooker(face: Face, K: Kind): void {
   const found = pinsOf(face, K).describe(0)
   if (found === null) return
   const { pfn, nrPages, sinceMs } = found
-  if (pfn !== nrPages || pfn !== sinceMs) throw new Error(`torn: ${pfn} ${nrPages} ${sinceMs}`)
+  if (pfn !== nrPages || sinceOf(pfn) !== sinceMs)
+    throw new Error(`torn: ${pfn} ${nrPages} ${sinceMs}`)
+}
+
+/** One alone: what it holds is told as it said, until it releases it, once. */
+function alone(face: Face): void {
+  const pins = new Pins(slotOf(face.s, face.id), face.p)
+  const record = pins.take({ ...pinOf(5), owner: 'an addon' })
+  const found = pins.describe(record)
+  const isTold =
+    found !== null &&
+    found.pfn === 5 &&
+    found.nrPages === 5 &&
+    found.sinceMs === sinceOf(5) &&
+    found.owner === 'an addon'
+  assert(isTold, 'it is told otherwise')
+  const second = pins.take(pinOf(6))
+  assert(second === -1, 'a record was taken twice')
+  pins.release(record)
+  const refusal = bugOf(() => pins.release(record))
+  assert(refusal.includes('is not held'), 'it was released twice')
+  const left = pins.describe(record)
+  assert(left === null, 'what was released is told')
 }
 
 /** Holders that want one record, and one who looks at it. */
@@ -177,7 +202,8 @@ class ReadyTooEarly extends Pins {
 function fill(words: Words, { pfn, nrPages, sinceMs }: Pin): void {
   store(words, PFN, pfn)
   store(words, NR_PAGES, nrPages)
-  store(words, NR_PAGES + 1, sinceMs)
+  store(words, NR_PAGES + 1, sinceMs | 0)
+  store(words, NR_PAGES + 2, Math.floor(sinceMs / 2 ** 32))
 }
 
 /** Takes what was free when it looked. */
@@ -222,6 +248,16 @@ const two = { count: 2, times: 1 }
 
 /** What `npm run check` runs. */
 export const models = [
+  model({
+    name: 'pins: one alone',
+    shared: t => ({
+      p: t.int32(RECORDS),
+      page: t.int32({ PAGE, FREED }),
+      s: t.int32(Slots.words(1), { init: aliveThreads }),
+    }),
+    threads: [{ name: 'holder', body: alone }],
+    atEnd: s => s.p[WORD] === 0,
+  }),
   looking('pins: one takes twice, one looks', Pins, oneTwice),
   looking('pins: two take, one looks', Pins, two),
   holderDies('pins: the holder dies', Pins),

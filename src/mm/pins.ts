@@ -171,15 +171,14 @@ export class Pins implements References {
         settle(pin) // V2
         found.push(pin)
       }
-      compareExchange(this.words, this.at(record, WORD), word, 0) // V3
+      store(this.words, this.at(record, WORD), 0) // V3: nobody else changes it
     }
     return found
   }
 
   private claim(record: number): boolean {
-    const at = this.at(record, WORD)
-    if (load(this.words, at) !== 0) return false
-    return compareExchange(this.words, at, 0, this.slot.token << 1) === 0 // T1
+    const mine = this.slot.token << 1
+    return compareExchange(this.words, this.at(record, WORD), 0, mine) === 0 // T1
   }
 
   private fill(record: number, { pfn, nrPages, owner, sinceMs }: Pin): void {
