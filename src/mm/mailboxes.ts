@@ -110,8 +110,6 @@ export class Mailboxes implements Recoverable {
   open(priority: number): number {
     const token = this.slot.token << 1
     for (let box = 0; box < this.nrBoxes; box++) {
-      const found = load(this.words, this.at(box, OWNER))
-      if (found !== 0) continue
       if (compareExchange(this.words, this.at(box, OWNER), 0, token) !== 0) continue // O1
       store(this.words, this.at(box, CODE), 0) // O2
       store(this.words, this.at(box, PRIORITY), priority)
