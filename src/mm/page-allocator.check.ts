@@ -460,7 +460,6 @@ export const models = [
   pages('1 takes a page, 1 two, one dies', [USER, CHUNK_USER], ONE_DEATH),
   pages(`${DRAINS}, one dies`, [USER, OPERATOR], TWO_DEATH),
   pages('1 takes, 1 moves a block, one dies', [USER, MOVER], TWO_DEATH),
-  pages('1 takes, 1 isolates, one dies', [USER, ISOLATOR], ONE_DEATH),
   pages('in the slot of a dead thread', USER_AND_OPERATOR, SLOT_OF_DEAD),
 
   broken('without the lock', TWO_USERS, ONE, ['exception', DoesNotLock]),
