@@ -2,10 +2,9 @@
  * Virtual pages with two threads that take, retire and die, and a service thread that recycles: no
  * page and no frame is lost or had by two, and nobody who looks inside the guard sees it reused.
  */
-import { AssertionError } from 'node:assert'
 import { exchange, load, loadPlain, type Words } from '#atomics'
 import { onlineAll, PageFrames } from '../../test/litmus/page-frames.ts'
-import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
+import { aliveThreads, bugOf, slotOf } from '../../test/litmus/threads.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
@@ -136,7 +135,7 @@ function alone(face: Face): void {
     const isSealed = pages.isSealed(vpn)
     assert(isSealed, 'a page that is sealed is not')
   }
-  const refusal = messageOf(() => pages.seal(1))
+  const refusal = bugOf(() => pages.seal(1))
   assert(refusal.includes('not open by its sealer'), 'a page was sealed twice')
   pages.retire(1)
   pages.retire(2)
@@ -170,16 +169,6 @@ function opensAndRecycles(face: Face): void {
   const first = pages.open(0, VirtualKind.Entries)
   pages.open(0, VirtualKind.Entries)
   if (first !== -1) recycleOne(pages, first)
-}
-
-function messageOf(call: () => void): string {
-  try {
-    call()
-    return ''
-  } catch (error) {
-    if (!(error instanceof AssertionError)) throw error
-    return error.message
-  }
 }
 
 /** Retires pages that others may retire as well. */

@@ -1,3 +1,4 @@
+import { AssertionError } from 'node:assert'
 import type { Words } from '#atomics'
 import { HotplugError } from '../../src/lib/errors.ts'
 import { Slot, Slots } from '../../src/locking/slots.ts'
@@ -23,5 +24,16 @@ export function codeOf(call: () => void): string {
   } catch (error) {
     if (!(error instanceof HotplugError)) throw error
     return error.code
+  }
+}
+
+/** The message of the assertion that a call fails; `''` if it fails none. */
+export function bugOf(call: () => void): string {
+  try {
+    call()
+    return ''
+  } catch (error) {
+    if (!(error instanceof AssertionError)) throw error
+    return error.message
   }
 }
