@@ -42,7 +42,11 @@ const APART = { keys: [1], isApart: true, changes: [0, 1] }
 
 export const models = [
   bucket('compaction beside a reader', [reader(1, [OLD + 1]), compactor(true)], KEYS),
-  bucket('compaction beside a writer', [writer(1, 7), compactor()], { ...KEYS, content: [[1, 7]] }),
+  bucket('compaction beside a writer', [writer(1, 7), compactor()], {
+    ...KEYS,
+    form: 'portable',
+    content: [[1, 7]],
+  }),
   linear('compaction beside a writer and a reader', [['get'], ['delete']], {
     setting: { ...APART, form: 'portable' },
     others: [compactor()],

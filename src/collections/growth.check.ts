@@ -6,6 +6,7 @@ import { load, loadPlain, store } from '#atomics'
 import {
   bucket,
   contextOf,
+  DONE,
   deleter,
   type Face,
   OLD,
@@ -19,13 +20,15 @@ import {
   writer,
 } from '../../test/litmus/map.ts'
 import { linear } from '../../test/litmus/map-history.ts'
-import { codeOf } from '../../test/litmus/threads.ts'
+import { codeOf, slotOf } from '../../test/litmus/threads.ts'
 import { mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
+import { Guard } from '../locking/guard.ts'
 import { Slots } from '../locking/slots.ts'
 import { VirtualKind } from '../mm/geometry.ts'
 import { pteAt } from '../mm/migration.ts'
 import { Growth } from './growth.ts'
+import { Heap } from './heap.ts'
 import { COUNT, LIMIT, TABLE, TOMBSTONE, USED } from './layout.ts'
 import { MapCore } from './map-core.ts'
 import { ShardLocks } from './shard-locks.ts'
@@ -39,13 +42,24 @@ class PublishesFirst extends Growth {
   }
 }
 
+/** One table, and the one that replaces it, are walked over in three sections at most. */
+class Impatient extends Guard {
+  private left = 3
+  override enter(): void {
+    assert(this.left > 0, 'a walk does not end')
+    this.left--
+    super.enter()
+  }
+}
+
 /** Walks over the keys: all of `always` are there, and maybe others of `known`. */
 function walker(always: readonly number[], known: readonly number[]): Thread {
   return {
     name: 'walker',
     body: face => {
-      const core = new MapCore(contextOf(face), 0)
-      const keys = new Walker(contextOf(face), core.heap, 0).keysOf(0)
+      const guard = new Impatient(slotOf(face.s, face.id), face.g, 0)
+      const context = { ...contextOf(face), guard }
+      const keys = new Walker(context, new Heap(context, 0), 0).keysOf(0)
       for (const key of always) assert(keys.has(nameOf(key)), 'a walk left out a key')
       let nrKnown = 0
       for (const key of known) if (keys.has(nameOf(key))) nrKnown++
@@ -79,15 +93,21 @@ const SIZER: Thread = {
   },
 }
 
-/** A table is prepared, then so many keys come that it is too small. */
-function outgrown(face: Face): void {
-  const core = new MapCore(contextOf(face), 0)
-  const growth = new Growth(contextOf(face), core.heap)
-  const spare = growth.prepare(0)
+/** A table is prepared, then so many keys come that it is too small; `h` says where it is. */
+function seedOutgrown(face: Face): void {
+  const core = new MapCore(contextOf(face, 0), 0)
+  const spare = new Growth(contextOf(face), core.heap).prepare(0)
   for (let key = 1; key <= 8; key++) set(core, key, key)
+  core.heap.close()
+  store(face.h, DONE, spare)
+}
+
+function outgrown(face: Face): void {
+  const context = contextOf(face)
+  const growth = new Growth(context, new Heap(context, 0))
+  const spare = load(face.h, DONE)
   assert(!growth.grow(0, spare), 'a table was replaced by one that is too small')
   growth.discard(spare)
-  core.heap.settle()
 }
 
 /** A table of whole pages is prepared and discarded, then another is made. */
@@ -169,8 +189,7 @@ export const models = [
     },
   ),
   bucket('a table was prepared, and is too small', [{ name: 'writer', body: outgrown }], {
-    form: 'portable',
-    changes: [2],
+    seed: seedOutgrown,
   }),
   bucket('no page is left for a table', [{ name: 'writer', body: crowded }], {
     keys: [1, 2, 3],

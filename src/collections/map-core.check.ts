@@ -13,16 +13,18 @@ import {
   reader,
   recovery,
   recycler,
+  select,
   setter,
   type Thread,
   writer,
 } from '../../test/litmus/map.ts'
 import { linear } from '../../test/litmus/map-history.ts'
 import { mustFail } from '../check/model.ts'
+import { assert } from '../lib/assert.ts'
 import { Slots } from '../locking/slots.ts'
 import { STATE_MASK, UNIT_WORDS, VirtualState } from '../mm/geometry.ts'
 import { Growth } from './growth.ts'
-import type { MapParts } from './map-core.ts'
+import { MapCore, type MapParts } from './map-core.ts'
 import { ShardLocks } from './shard-locks.ts'
 
 /** Locks nothing. */
@@ -53,6 +55,20 @@ const OPEN_MIGRATOR: Thread = {
 const OPENED = 2
 const OPENED_WORDS = 2 * UNIT_WORDS
 
+/** Reads key 1 as a text: one of the values, as four bytes. */
+function textReader(values: readonly number[]): Thread {
+  return {
+    name: 'reader',
+    body: face => {
+      const core = new MapCore(contextOf(face), 0)
+      select(core, 1)
+      const text = core.reader.text()
+      const isOne = values.some(value => text === String.fromCharCode(value, 0, 0, 0))
+      assert(isOne, 'a reader found what nobody wrote')
+    },
+  }
+}
+
 const insertBoth = (parts?: MapParts): Thread[] => [
   { name: 'first', body: setter([[5, 1]], parts) },
   { name: 'second', body: setter([[5, 2]], parts) },
@@ -77,7 +93,7 @@ export const models = [
   linear('a key is replaced and deleted, one reads it', [[{ set: 7 }], ['delete'], ['get']], {
     setting: { keys: [1], form: 'portable' },
   }),
-  linear('two insert a key, one reads it', [[{ set: 7 }], [{ set: 8 }], ['get']], {
+  linear('a key is inserted and deleted, one reads it', [[{ set: 7 }], ['delete'], ['get']], {
     setting: { keys: [2], form: 'portable' },
   }),
   linear(
@@ -99,6 +115,11 @@ export const models = [
   bucket(
     'a page is retired and reused beside a reader',
     [writer(1, 7), reader(1, [OLD + 1, 7]), recycler()],
+    { keys: [1], isApart: true },
+  ),
+  bucket(
+    'a page is reused beside a reader of texts',
+    [textReader([OLD + 1, 7]), writer(1, 7), recycler()],
     { keys: [1], isApart: true },
   ),
   bucket('one of two dies', [writer(1, 7), writer(5, 8), recovery()], {
