@@ -231,6 +231,11 @@ export const models = [
     changes: [1],
     content: [],
   }),
+  bucket('who clears a map dies', [CLEARER, recovery()], {
+    keys: [1, 2],
+    changes: [0, 1],
+    deaths: 1,
+  }),
   bucket('the size is asked after a death', [writer(5, 7), SIZER], {
     keys: [1],
     deaths: 1,
