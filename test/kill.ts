@@ -4,11 +4,30 @@
  * For n = 1, 2, ... a fresh worker prepares itself, then makes the call, counted by the seam's
  * twin (atomics/fault.ts), which stops it for ever just before its n-th operation. There the
  * worker is terminated. The sweep ends with the n that is more than the call has.
+ *
+ * Each kill takes a worker, about a tenth of a second of a processor. Calls with hundreds of
+ * operations are killed at every `stride`th only, and where that begins is another in each run: by
+ * HOTPLUG_SWEEP, or the number of the run in CI; so that `stride` runs one after the other kill at
+ * each. By hand it is any. HOTPLUG_STRIDE=1 kills at each in one run.
  */
 import { FAULT_WORDS, Fault } from '../src/atomics/fault.ts'
 import { sharedWords, TestThread, until } from './thread.ts'
 
-const OPERATIONS_MAX = 500
+const OPERATIONS_MAX = 2000
+const STRIDE = Number(process.env.HOTPLUG_STRIDE ?? 0)
+const RUN = Number(
+  process.env.HOTPLUG_SWEEP ?? process.env.GITHUB_RUN_NUMBER ?? Math.floor(Math.random() * 2 ** 31),
+)
+
+/** How many operations of a call a sweep passes over before it kills: another in each run. */
+export function offsetOf(stride: number): number {
+  return RUN % stride
+}
+
+/** For the output of a sweep that failed. */
+export function sweepText(): string {
+  return `HOTPLUG_SWEEP=${RUN}`
+}
 
 /** What the thread that is to die is told: the body calls `faultAt(n, control)` by `countFrom`. */
 export interface VictimData<D> {
@@ -30,7 +49,7 @@ export interface Sweep<S extends { readonly data: D }, D> {
   /** URL of the compiled module that exports the victim, and its name there. */
   readonly module: URL
   readonly name: string
-  /** Kills at every so manyth operation; 1 if left out. */
+  /** Kills at every so manyth operation; 1 if left out. See `offsetOf`. */
   readonly stride?: number
   /** Victims that live at a time; 2 if left out. */
   readonly atOnce?: number
@@ -50,15 +69,15 @@ export interface Sweep<S extends { readonly data: D }, D> {
 export async function killAtEach<S extends { readonly data: D }, D>(
   sweep: Sweep<S, D>,
 ): Promise<number> {
-  let n = 1
+  const stride = STRIDE || (sweep.stride ?? 1)
+  let n = 1 + offsetOf(stride)
   let nrKilled = 0
   let isDone = false
   const lane = async (): Promise<void> => {
     while (!isDone) {
       const mine = n
-      n += sweep.stride ?? 1
-      if (mine > OPERATIONS_MAX * (sweep.stride ?? 1))
-        throw new Error(`${sweep.name}: no end of operations`)
+      n += stride
+      if (mine > OPERATIONS_MAX * stride) throw new Error(`${sweep.name}: no end of operations`)
       const died = await killAt(sweep, mine)
       if (died) nrKilled++
       else isDone = true
@@ -91,7 +110,8 @@ async function killAt<S extends { readonly data: D }, D>(
   try {
     await sweep.check(state, died, n)
   } catch (error) {
-    throw new Error(`${sweep.name}: killed before operation ${n}: ${error}`, { cause: error })
+    const where = `${sweep.name}: killed before operation ${n}, ${sweepText()}`
+    throw new Error(`${where}: ${error}`, { cause: error })
   }
   return died
 }

@@ -22,6 +22,7 @@ import {
 } from '../../src/mm/geometry.ts'
 import type { Hotplug } from '../../src/mm/hotplug.ts'
 import { isFreeWord, loadPageWord, stateOfWord } from '../../src/mm/memmap.ts'
+import { Notifiers } from '../../src/mm/notifiers.ts'
 import type { PageAllocator } from '../../src/mm/page-allocator.ts'
 import { VirtualPages } from '../../src/mm/virtual-pages.ts'
 import { until } from '../thread.ts'
@@ -44,6 +45,15 @@ const WAIT_MS = 100
 export interface Insides {
   readonly hotplug: Hotplug
   readonly allocator: PageAllocator
+}
+
+/** Boxes of notifiers that a victim knows of: those that are in use are the first. */
+const NR_BOXES = 4
+
+/** For threads that are to make few operations: they look at a few boxes of notifiers only. */
+export function withFewNotifiers(handle: MachineHandle): MachineHandle {
+  const notifiers = handle.memory.notifiers.subarray(0, Notifiers.words(NR_BOXES))
+  return { ...handle, memory: { ...handle.memory, notifiers } }
 }
 
 /** Looks inside. */

@@ -7,8 +7,7 @@ import { once } from 'node:events'
 import { test } from 'node:test'
 import { setEnvironmentData, type Worker } from 'node:worker_threads'
 import { type BlockStateName, Machine, type MemoryAction } from '../../src/index.ts'
-import { Notifiers } from '../../src/mm/notifiers.ts'
-import { assertWhole, insides, SMALL } from '../bodies/blocks.ts'
+import { assertWhole, insides, SMALL, withFewNotifiers } from '../bodies/blocks.ts'
 import { STEPS, STOP_KEY } from '../bodies/mortal-service.ts'
 import { killAtEach } from '../kill.ts'
 import { sharedWords, TestThread, until } from '../thread.ts'
@@ -16,8 +15,6 @@ import { BLOCK, type OperationVictim } from './operations.ts'
 
 const MODULE = new URL('./operations.js', import.meta.url)
 const SERVICE = new URL('../bodies/mortal-service.js', import.meta.url).href
-/** Boxes that a victim knows of: those that are in use are the first. */
-const NR_BOXES = 4
 
 /** A machine with two notifiers, the second of which may refuse. */
 class Scene {
@@ -69,10 +66,8 @@ class Scene {
   }
 
   dataOf(operation: OperationVictim['operation']): OperationVictim {
-    const { handle } = this.machine
-    const notifiers = handle.memory.notifiers.subarray(0, Notifiers.words(NR_BOXES))
-    const few = { ...handle, memory: { ...handle.memory, notifiers } }
-    return { handle: few, operation, turns: sharedWords(2) }
+    const handle = withFewNotifiers(this.machine.handle)
+    return { handle, operation, turns: sharedWords(2) }
   }
 
   async go(): Promise<void> {
@@ -108,6 +103,7 @@ for (const { operation, before, after, end } of TAILS) {
     const nrKilled = await killAtEach<Scene, OperationVictim>({
       module: MODULE,
       name: 'ends',
+      stride: 3,
       begin: () => {
         const scene = idle.pop()!
         scene.data = handle(scene)

@@ -2,15 +2,22 @@ import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import type { BlockStateName, MemoryAction } from '../../src/index.ts'
 import { Machine } from '../../src/index.ts'
-import { assertWhole, insides, MovingPages, SMALL, untilAllFree } from '../bodies/blocks.ts'
-import { killAtEach } from '../kill.ts'
+import {
+  assertWhole,
+  insides,
+  MovingPages,
+  SMALL,
+  untilAllFree,
+  withFewNotifiers,
+} from '../bodies/blocks.ts'
+import { killAtEach, sweepText } from '../kill.ts'
 import { sharedWords, until } from '../thread.ts'
 import { BLOCK, type OperationVictim } from './operations.ts'
 
 const MODULE = new URL('./operations.js', import.meta.url)
 const NR_PAGES = 20
-/** Kills at every so manyth operation; HOTPLUG_STRIDE=1 kills at each. */
-const STRIDE = Number(process.env.HOTPLUG_STRIDE ?? 0)
+/** After every so manyth death all kinds of operations are tried; else those for the next. */
+const FULL_EVERY = 4
 
 /** A machine in which victims die, one after the other. */
 class Scene {
@@ -18,6 +25,7 @@ class Scene {
   readonly pages: MovingPages
   readonly told: { action: MemoryAction; block: number }[] = []
   data!: OperationVictim
+  private nrChecks = 0
 
   constructor(machine: Machine) {
     this.machine = machine
@@ -62,6 +70,13 @@ class Scene {
     await untilAllFree(machine)
     deepEqual(machine.pins(), [])
     assertWhole(machine)
+    const hasLeft = !machine.memory.blocks().some(info => info.block === 1 && info.zone !== null)
+    if (++this.nrChecks % FULL_EVERY === 0 || hasLeft) await this.goOn()
+  }
+
+  /** All kinds of operations, by the living. */
+  private async goOn(): Promise<void> {
+    const { machine } = this
     for (const state of ['absent', 'online', 'absent'] as const) await this.bring(state)
     await machine.memory.resize('12MiB')
     machine.buffer('128KiB', { owner: 'the living' }).release()
@@ -94,16 +109,16 @@ interface Kind {
 }
 
 const KINDS: readonly Kind[] = [
-  { name: 'attaches', before: 'absent', stride: 7 },
-  { name: 'leaves', before: 'absent', stride: 211 },
-  { name: 'releases', before: 'absent', stride: 7 },
-  { name: 'operates', operation: 'buffer', before: 'absent', stride: 7 },
-  { name: 'operates', operation: 'add', before: 'absent', stride: 29 },
-  { name: 'operates', operation: 'online', before: 'offline', stride: 61 },
-  { name: 'operates', operation: 'offline', before: 'online', stride: 67 },
-  { name: 'operates', operation: 'remove', before: 'offline', stride: 17 },
-  { name: 'operates', operation: 'grow', before: 'absent', stride: 97 },
-  { name: 'operates', operation: 'shrink', before: 'online', stride: 101 },
+  { name: 'attaches', before: 'absent', stride: 1 },
+  { name: 'leaves', before: 'absent', stride: 7 },
+  { name: 'releases', before: 'absent', stride: 1 },
+  { name: 'operates', operation: 'buffer', before: 'absent', stride: 1 },
+  { name: 'operates', operation: 'add', before: 'absent', stride: 5 },
+  { name: 'operates', operation: 'online', before: 'offline', stride: 17 },
+  { name: 'operates', operation: 'offline', before: 'online', stride: 29 },
+  { name: 'operates', operation: 'remove', before: 'offline', stride: 5 },
+  { name: 'operates', operation: 'grow', before: 'absent', stride: 37 },
+  { name: 'operates', operation: 'shrink', before: 'online', stride: 61 },
 ]
 
 for (const { name, operation = 'add', before, stride } of KINDS) {
@@ -119,10 +134,10 @@ for (const { name, operation = 'add', before, stride } of KINDS) {
     const nrKilled = await killAtEach<Scene, OperationVictim>({
       module: MODULE,
       name,
-      stride: STRIDE || stride,
+      stride,
       begin: () => {
         const scene = idle.pop()!
-        const { handle } = scene.machine
+        const handle = withFewNotifiers(scene.machine.handle)
         scene.data = { handle, operation, turns: sharedWords(2) }
         return scene
       },
@@ -140,7 +155,7 @@ for (const { name, operation = 'add', before, stride } of KINDS) {
       },
     })
 
-    t.diagnostic(`${nrKilled} threads killed`)
+    t.diagnostic(`${nrKilled} threads killed; ${sweepText()}`)
     ok(nrKilled > 1)
     ok(insides(idle[0]!.machine).hotplug.blocks.changedBy() === 0)
   })

@@ -40,7 +40,7 @@ test('calls of all kinds where the stack is full: a RangeError, and nothing was 
   t.after(() => machine.shutdown())
 
   for (const call of CALL_NAMES) {
-    const data = { handle: machine.handle, call, rounds: 48 }
+    const data = { handle: machine.handle, call, rounds: 24 }
     const nrThrown = (await new TestThread(BODIES, 'overflow', data, SHALLOW).result) as number
     ok(nrThrown > 0, `${call}: ${nrThrown} threw`)
     for (let block = 0; block < 4; block++) {
