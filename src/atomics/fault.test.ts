@@ -8,7 +8,7 @@ import * as native from './native.ts'
 const BODIES = new URL('../../test/bodies/victims.js', import.meta.url)
 
 test('the twin has every operation of the seam', () => {
-  const own = ['FAULT_WORDS', 'Fault', 'faultAt', 'faultOff']
+  const own = ['FAULT_WORDS', 'Fault', 'faultAt', 'faultOff', 'throwAt']
 
   const twins = Object.keys(fault).filter(name => !own.includes(name))
 
