@@ -96,16 +96,6 @@ export const models = [
   linear('a key is inserted and deleted, one reads it', [[{ set: 7 }], ['delete'], ['get']], {
     setting: { keys: [2], form: 'portable' },
   }),
-  linear(
-    'a key is deleted, inserted and replaced',
-    [
-      ['delete', { set: 7 }],
-      [{ set: 8 }, 'get'],
-    ],
-    {
-      setting: { keys: [1], form: 'portable' },
-    },
-  ),
   linear('a key is deleted and inserted', [['delete'], [{ set: 8 }]], {
     setting: { keys: [1] },
   }),
@@ -141,7 +131,7 @@ export const models = [
   }),
   bucket('a page is moved beside a writer', [deleter(1), migrator()], {
     keys: [1],
-    runs: 5000,
+    runs: 1500,
     isMoved: true,
   }),
   bucket('a page is moved while it is appended to', [writer(5, 7), OPEN_MIGRATOR], {
