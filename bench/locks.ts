@@ -61,7 +61,6 @@ export async function measureLocks(nrRounds: number): Promise<LockFigure[]> {
   }
 }
 
-/** The middle one of `values`. */
 /** Runs ever longer rounds until one is long enough; gives the compiler time as well. */
 async function warmUp(runner: Runner): Promise<number> {
   let nrPairs = 1000

@@ -21,7 +21,6 @@ export interface Tools {
   /** Its own. */
   readonly slot: Slot
   readonly locks: HotplugLocks
-  readonly oracle: ThreadOracle
   readonly arch: Arch
   /** Serves those who wait for a barrier; to be called at least every millisecond. */
   serveBarriers(): void
@@ -67,7 +66,7 @@ export async function runService(
     serveBarriers()
     for (let i = 0; i < slots.nrSlots; i++) slots.reap(i, oracle)
   }
-  const duties = await open?.({ slot, locks, oracle, arch, serveBarriers })
+  const duties = await open?.({ slot, locks, arch, serveBarriers })
   duties?.recover()
   requests.start()
   const { tid, start } = oracle

@@ -1,7 +1,6 @@
 import { loadPlain } from '#atomics'
 import type { Finder } from './finder.ts'
-import type { Key } from './key.ts'
-import { ENTRY_HEADER_WORDS, VALUE_BYTES_SHIFT } from './layout.ts'
+import { VALUE_BYTES_SHIFT } from './layout.ts'
 
 /** What must be there for a write to be made. */
 export interface Expected {
@@ -21,18 +20,13 @@ const KIND_SHIFT = 12
  *
  * @param address Where it is; 0: it found none.
  */
-export function agrees(
-  finder: Finder,
-  key: Key,
-  address: number,
-  expected: Expected | null,
-): boolean {
+export function agrees(finder: Finder, address: number, expected: Expected | null): boolean {
   if (expected === null) return true
   if (expected.sizes === null || address === 0) return expected.sizes === null && address === 0
   if (finder.sizes >>> KIND_SHIFT !== expected.sizes >>> KIND_SHIFT) return false
   const nrBytes = finder.sizes >>> VALUE_BYTES_SHIFT
   const nrWords = nrBytes >>> 2
-  const from = finder.at + ENTRY_HEADER_WORDS + key.nrWords
+  const from = finder.valueAt
   for (let i = 0; i < nrWords; i++) {
     const word = loadPlain(finder.words, from + i)
     if (word !== expected.words[i]) return false

@@ -152,6 +152,14 @@ export class Growth {
     if (!this.isRun(old)) this.drop(old)
   }
 
+  /** G6 of a table whose publisher threw: what is open of its pages is sealed. With the lock. */
+  sealRest(address: number): void {
+    const { pages, geometry } = this.heap
+    const nrPages = this.isRun(address) ? this.pagesOf(address) : 0
+    const first = address >>> geometry.unitsPerPageShift
+    for (let i = 0; i < nrPages; i++) if (!pages.isSealed(first + i)) pages.seal(first + i)
+  }
+
   /** G3, G4 for any table, with the lock; 0: none. */
   publish(shard: number, address: number): void {
     const epoch = load(this.shards, shard + EPOCH)
@@ -269,14 +277,6 @@ export class Growth {
       i = i + 1 === to.nrSlots ? 0 : i + 1
     }
     assert(false, 'growth: the new table is full')
-  }
-
-  /** G6 of a table whose publisher threw: what is open of its pages is sealed. With the lock. */
-  sealRest(address: number): void {
-    const { pages, geometry } = this.heap
-    const nrPages = this.isRun(address) ? this.pagesOf(address) : 0
-    const first = address >>> geometry.unitsPerPageShift
-    for (let i = 0; i < nrPages; i++) if (!pages.isSealed(first + i)) pages.seal(first + i)
   }
 
   private zero(vpn: number): void {

@@ -65,11 +65,6 @@ export class Key {
     this.hash = finish(hash)
   }
 
-  /** The name of the key that this is. */
-  decode(): string {
-    return this.bytes.toString('utf8', 0, this.nrBytes)
-  }
-
   /** Becomes the key whose words are here already. */
   adopt(nrBytes: number): void {
     this.nrBytes = nrBytes

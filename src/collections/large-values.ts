@@ -13,10 +13,11 @@
  *
  * Checked by large-values.check.ts.
  */
-import { copyIn, copyOut } from '#atomics'
+import { copyIn, copyOut, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { VirtualKind } from '../mm/geometry.ts'
 import type { Heap } from './heap.ts'
+import { VALUE_BYTES_SHIFT } from './layout.ts'
 
 /** The largest value, in bytes. */
 export const VALUE_BYTES_MAX = 64 * 1024 * 1024
@@ -49,6 +50,16 @@ export class LargeRecord {
     let nrPages = 0
     for (let i = RUNS; i < this.nrWords; i += 2) nrPages += this.words[i + 1]!
     return nrPages
+  }
+
+  /**
+   * Becomes what an entry says whose value is at `words[at]`. Inside the guard.
+   *
+   * @param sizes The entry's word 1.
+   */
+  take(words: Words, at: number, sizes: number): void {
+    this.nrWords = sizes >>> (VALUE_BYTES_SHIFT + 2)
+    copyOut(this.words, 0, words, at, this.nrWords)
   }
 
   begin(stamp: number, bytes: number): void {

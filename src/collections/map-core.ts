@@ -25,10 +25,9 @@
  *
  * Checked by map-core.check.ts.
  */
-import { add, copyOut, load, loadPlain, store, type Words } from '#atomics'
+import { add, load, loadPlain, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
-import type { Guard } from '../locking/guard.ts'
 import { WRITE_PROTECTED } from '../mm/geometry.ts'
 import { agrees, type Expected, NOTHING } from './expected.ts'
 import type { Finder } from './finder.ts'
@@ -42,7 +41,7 @@ import {
   ENTRY_HEADER_WORDS,
   ENTRY_KIND_MASK,
   EntryKind,
-  LOCK,
+  KEY_BYTES_MASK,
   SHARD_WORDS,
   STAMPS,
   TABLE,
@@ -60,7 +59,6 @@ const Outcome = { Done: 0, Refused: 1, Full: 2 } as const
 type Outcome = (typeof Outcome)[keyof typeof Outcome]
 
 const SECTION_SLOTS = 256
-const OWNER_SHIFT = 2
 
 /** What a map is made of; models put broken parts in their place. */
 export interface MapParts {
@@ -77,7 +75,6 @@ export class MapCore {
   readonly valueBytes: Buffer
   readonly map: number
   readonly heap: Heap
-  readonly guard: Guard
   readonly reader: Reader
   readonly growth: Growth
   readonly locks: ShardLocks
@@ -97,7 +94,6 @@ export class MapCore {
     this.value = new Int32Array(pageWords)
     this.valueBytes = Buffer.from(this.value.buffer)
     this.heap = new Heap(context, map)
-    this.guard = context.guard
     this.reader = new Reader(context, map, this.key, this.value)
     this.finder = this.reader.finder
     this.growth = new parts.Growth(context, this.heap)
@@ -232,8 +228,7 @@ export class MapCore {
     let size = 0
     for (let i = 0; i < nrShards; i++) {
       const shard = first + i * SHARD_WORDS
-      const owner = load(this.shards, shard + LOCK)
-      if (owner !== 0 && !this.isOwned(owner)) this.repair(shard)
+      if (this.locks.isLeft(shard)) this.repair(shard)
       const count = load(this.shards, shard + COUNT)
       size += count
     }
@@ -249,11 +244,6 @@ export class MapCore {
   /** Lets go of what a call had that threw in the middle; nothing is held then. */
   letGo(): void {
     this.unfinished.letGo()
-  }
-
-  private isOwned(word: number): boolean {
-    const token = word >>> OWNER_SHIFT
-    return token !== 0 && this.context.slot.slots.isAlive(token)
   }
 
   /** W1 to W6. */
@@ -297,7 +287,7 @@ export class MapCore {
         this.heap.waitUnprotected(finder.slotVpn)
         continue
       }
-      const isWanted = agrees(finder, key, old, expected)
+      const isWanted = agrees(finder, old, expected)
       const isNew = old === 0 && finder.slot === 0
       const hasRoom = finder.slotPte !== 0 && !(isNew && this.growth.isFull(shard))
       if (!isWanted || !hasRoom) {
@@ -324,7 +314,7 @@ export class MapCore {
     for (;;) {
       guard.enter()
       const old = finder.find(shard, key)
-      if (old === 0 || !agrees(finder, key, old, expected)) {
+      if (old === 0 || !agrees(finder, old, expected)) {
         guard.leave()
         return false
       }
@@ -350,7 +340,7 @@ export class MapCore {
     const { finder } = this
     const address = finder.find(shard, this.key)
     if (address === 0 || (finder.sizes & ENTRY_KIND_MASK) !== EntryKind.Large) return false
-    const found = loadPlain(finder.words, finder.at + ENTRY_HEADER_WORDS + this.key.nrWords)
+    const found = loadPlain(finder.words, finder.valueAt)
     return found === stamp
   }
 
@@ -366,9 +356,7 @@ export class MapCore {
     const { old } = this.unfinished
     old.nrWords = 0
     if (address === 0 || (this.finder.sizes & ENTRY_KIND_MASK) !== EntryKind.Large) return
-    const at = this.finder.at + ENTRY_HEADER_WORDS + this.key.nrWords
-    old.nrWords = this.finder.sizes >>> (VALUE_BYTES_SHIFT + 2)
-    copyOut(old.words, 0, this.finder.words, at, old.nrWords)
+    old.take(this.finder.words, this.finder.valueAt, this.finder.sizes)
   }
 
   /** W3. @returns The shard of the key. */
@@ -437,9 +425,7 @@ export class MapCore {
     heap.locate(address)
     const sizes = loadPlain(heap.words, heap.at + 1)
     if ((sizes & ENTRY_KIND_MASK) === EntryKind.Large) {
-      const at = heap.at + ENTRY_HEADER_WORDS + wordsOf(sizes & 0xfff)
-      old.nrWords = sizes >>> (VALUE_BYTES_SHIFT + 2)
-      copyOut(old.words, 0, heap.words, at, old.nrWords)
+      old.take(heap.words, heap.at + ENTRY_HEADER_WORDS + wordsOf(sizes & KEY_BYTES_MASK), sizes)
     }
     return sizes
   }

@@ -11,7 +11,7 @@
  *
  * Checked by large-values.check.ts.
  */
-import { copyOut, load, loadPlain } from '#atomics'
+import { load, loadPlain } from '#atomics'
 import { VirtualKind } from '../mm/geometry.ts'
 import { kindOfOwner, mapOfOwner } from '../mm/virtual-pages.ts'
 import { Growth } from './growth.ts'
@@ -26,18 +26,14 @@ import {
   EntryKind,
   homeOf,
   KEY_BYTES_MASK,
-  LOCK,
   SHARD_WORDS,
   TABLE,
   TOMBSTONE,
-  VALUE_BYTES_SHIFT,
   wordsOf,
 } from './layout.ts'
 import { nrMapsOf } from './registry.ts'
 import { ShardLocks } from './shard-locks.ts'
 import { Table } from './table.ts'
-
-const OWNER_SHIFT = 2
 
 /** Finds what nobody names, for the service thread. */
 export class Orphans {
@@ -74,18 +70,14 @@ export class Orphans {
    * @returns How many.
    */
   recount(): number {
-    const { control, slot } = this.context
+    const { control } = this.context
     const nrMaps = nrMapsOf(control)
     let nrCounted = 0
     for (let map = 0; map < nrMaps; map++) {
-      let locks: ShardLocks | null = null
+      const locks = new ShardLocks(this.context, map)
       for (let i = 0; i < control.nrShards; i++) {
         const shard = (map * control.nrShards + i) * SHARD_WORDS
-        const word = load(control.shards, shard + LOCK)
-        const owner = word >>> OWNER_SHIFT
-        if (word === 0 || (owner !== 0 && slot.slots.isAlive(owner))) continue
-        locks ??= new ShardLocks(this.context, map)
-        if (this.recountOne(locks, map, shard)) nrCounted++
+        if (locks.isLeft(shard) && this.recountOne(locks, map, shard)) nrCounted++
       }
     }
     return nrCounted
@@ -150,9 +142,7 @@ export class Orphans {
     const found = loadPlain(heap.words, heap.at + ENTRY_HASH)
     const sizes = loadPlain(heap.words, heap.at + ENTRY_SIZES)
     if (found !== hash || (sizes & ENTRY_KIND_MASK) !== EntryKind.Large) return false
-    const from = heap.at + ENTRY_HEADER_WORDS + wordsOf(sizes & KEY_BYTES_MASK)
-    record.nrWords = sizes >>> (VALUE_BYTES_SHIFT + 2)
-    copyOut(record.words, 0, heap.words, from, record.nrWords)
+    record.take(heap.words, heap.at + ENTRY_HEADER_WORDS + wordsOf(sizes & KEY_BYTES_MASK), sizes)
     return record.has(vpn)
   }
 }

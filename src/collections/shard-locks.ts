@@ -1,8 +1,12 @@
+import { load } from '#atomics'
 import type { Held } from '../locking/acquire.ts'
 import { Mutex } from '../locking/mutex.ts'
 import { withLockdep } from '../locking/with-lockdep.ts'
 import type { Growth } from './growth.ts'
 import { type CollectionsContext, LOCK, SHARD_WORDS } from './layout.ts'
+
+/** Where a mutex's word names its owner. */
+const OWNER_SHIFT = 2
 
 /** The locks of one map's shards, as one thread has them. Shards go by their first word's index. */
 export class ShardLocks {
@@ -41,6 +45,14 @@ export class ShardLocks {
     } catch {
       lock.recover(this.context.slot.token)
     }
+  }
+
+  /** Whether the lock's last owner died with it. */
+  isLeft(shard: number): boolean {
+    const { control, slot } = this.context
+    const word = load(control.shards, shard + LOCK)
+    const owner = word >>> OWNER_SHIFT
+    return word !== 0 && (owner === 0 || !slot.slots.isAlive(owner))
   }
 
   /** Never waits. */

@@ -79,14 +79,14 @@ export class SharedMap<V> {
 
   /** How many keys there are. Exact when nobody writes. */
   get size(): number {
-    requireStack()
     return this.whole(() => this.core.size())
   }
 
   /** The key's value; undefined if it has none. What the codec throws. */
   get(key: string): V | undefined {
     const { core, codec } = this
-    const { guard, reader } = core
+    const { reader } = core
+    const { guard } = core.heap
     core.key.encode(key, 'get')
     let found: string | Buffer | number
     try {
@@ -113,7 +113,7 @@ export class SharedMap<V> {
    */
   getInto(key: string, bytes: Uint8Array): number {
     const { core } = this
-    const { guard } = core
+    const { guard } = core.heap
     core.key.encode(key, 'get into')
     let nrBytes: number
     try {
@@ -130,7 +130,6 @@ export class SharedMap<V> {
     if (nrBytes === ABSENT) this.absent()
     if (nrBytes >= ABSENT) return nrBytes
     if (nrBytes === LONG) requireFit(core.reader.nrBytes(), bytes)
-    requireStack()
     core.rememberLarge()
     const value = this.readLarge()
     if (value === null) return ABSENT
@@ -141,7 +140,7 @@ export class SharedMap<V> {
 
   /** Whether the key has a value. */
   has(key: string): boolean {
-    const { guard } = this.core
+    const { guard } = this.core.heap
     this.core.key.encode(key, 'has')
     let isThere: boolean
     try {
@@ -173,7 +172,6 @@ export class SharedMap<V> {
 
   /** Takes the key's value away. @returns Whether it had one. */
   delete(key: string): boolean {
-    requireStack()
     this.core.key.encode(key, 'delete')
     const wasThere = this.remove(null)
     if (!wasThere) this.absent()
@@ -185,7 +183,6 @@ export class SharedMap<V> {
    * some keys gone and some not.
    */
   clear(): void {
-    requireStack()
     this.whole(() => this.core.clear())
   }
 
@@ -204,9 +201,9 @@ export class SharedMap<V> {
       if (next !== undefined) {
         if (this.write('update', key, next, expected)) return next
       } else {
-        requireStack()
         this.core.key.encode(key, 'update')
-        const isSame = expected.sizes === null ? !this.core.has() : this.remove(expected)
+        const isNothing = expected.sizes === null
+        const isSame = isNothing ? !this.whole(() => this.core.has()) : this.remove(expected)
         if (isSame) return undefined
       }
     }
@@ -233,10 +230,7 @@ export class SharedMap<V> {
    * comes or goes meanwhile once or not at all. Nothing is held between steps.
    */
   *keys(): Generator<string, undefined> {
-    for (let i = 0; i < this.nrShards; i++) {
-      requireStack()
-      yield* this.whole(() => this.walker.keysOf(i))
-    }
+    for (let i = 0; i < this.nrShards; i++) yield* this.whole(() => this.walker.keysOf(i))
   }
 
   /** As `keys`, each with the value that it has when its turn comes. */
@@ -272,7 +266,6 @@ export class SharedMap<V> {
 
   /** Leaves the pages that this thread writes to, so that they can be compacted. */
   close(): void {
-    requireStack()
     this.whole(() => this.core.heap.close())
   }
 
@@ -281,8 +274,9 @@ export class SharedMap<V> {
     this.assertOpen?.()
   }
 
-  /** Should it throw in the middle, what it had is let go. */
+  /** With room on the stack; should it throw in the middle all the same, what it had is let go. */
   private whole<T>(body: () => T): T {
+    requireStack()
     try {
       return body()
     } catch (error) {
@@ -292,6 +286,7 @@ export class SharedMap<V> {
   }
 
   private remove(expected: Expected | null): boolean {
+    requireStack()
     try {
       return this.core.remove(expected)
     } catch (error) {
@@ -342,7 +337,6 @@ export class SharedMap<V> {
   private look(operation: string, key: string): { value: V | undefined; expected: Expected } {
     const { core } = this
     for (;;) {
-      requireStack()
       core.key.encode(key, operation)
       const nrBytes = this.whole(() => core.read())
       const expected = core.remember(nrBytes)
@@ -357,7 +351,6 @@ export class SharedMap<V> {
 
   /** After the reader said `LARGE`. */
   private largeValue(): V | undefined {
-    requireStack()
     this.core.rememberLarge()
     const value = this.readLarge()
     return value === null ? undefined : this.codec.fromCopy(value)

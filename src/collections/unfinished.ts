@@ -10,7 +10,7 @@
  * What the call had begun below, in virtual-pages.ts or the allocator, is not let go: room on the
  * stack is asked for before (shared-map.ts), and nothing else throws there.
  */
-import { load, type Words } from '#atomics'
+import { load } from '#atomics'
 import type { Growth } from './growth.ts'
 import type { Heap } from './heap.ts'
 import { LargeRecord, LargeValues } from './large-values.ts'
@@ -43,7 +43,6 @@ export class Unfinished {
   isOldGone = false
   readonly large: LargeValues
   private readonly context: CollectionsContext
-  private readonly shards: Words
   private readonly heap: Heap
   private readonly growth: Growth
   private readonly locks: ShardLocks
@@ -53,7 +52,6 @@ export class Unfinished {
   constructor(context: CollectionsContext, { heap, growth, locks }: Parts) {
     const recordWords = context.memory.geometry.pageWords >>> 2
     this.context = context
-    this.shards = context.control.shards
     this.heap = heap
     this.growth = growth
     this.locks = locks
@@ -128,7 +126,7 @@ export class Unfinished {
     const { spare, growth } = this
     this.locked = NONE
     this.sealMine()
-    if (spare !== 0 && load(this.shards, shard + TABLE) === spare) {
+    if (spare !== 0 && load(this.context.control.shards, shard + TABLE) === spare) {
       this.spare = 0
       growth.sealRest(spare)
     }

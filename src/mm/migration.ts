@@ -68,8 +68,6 @@ import {
 const BATCH_PAGES = 64
 /** How often a grace period looks before the batch is given up: about a millisecond. */
 const LOOKS = 10
-/** Unmovable pages that are named. */
-export const BLOCKERS_MAX = 16
 
 /** Where frames come from, and go to: zones that are not isolated. */
 export interface Targets {
@@ -87,16 +85,14 @@ export interface Batch {
   readonly moved: number
   /** Why none or not all did: nothing is left to move, no room, a thread that stays inside. */
   readonly stopped: 'no' | 'empty' | 'noRoom' | 'inside'
-  /** The slot of the thread that stays inside; else -1. */
-  readonly slot: number
 }
 
 /** What is left in a block. */
 export interface Leftover {
   /** Pages that somebody has. */
   readonly pages: number
-  /** The first of those that cannot move. */
-  readonly unmovable: readonly number[]
+  /** Whether one of them cannot move. */
+  readonly isUnmovable: boolean
 }
 
 /** The service thread's migration. */
@@ -122,24 +118,24 @@ export class Migration {
     const sources = this.find(block)
     if (sources.length === 0) {
       this.settle()
-      return { moved: 0, stopped: 'empty', slot: -1 }
+      return { moved: 0, stopped: 'empty' }
     }
     const targets = this.takeTargets(sources.length) // M1
     const moving = sources.slice(0, targets.length)
-    if (moving.length === 0) return { moved: 0, stopped: 'noRoom', slot: -1 }
+    if (moving.length === 0) return { moved: 0, stopped: 'noRoom' }
     this.protect(moving) // M2
-    const slot = this.guard.trySynchronize(LOOKS) // M3
-    if (slot !== -1) {
+    const isInside = this.guard.trySynchronize(LOOKS) !== -1 // M3
+    if (isInside) {
       this.switchTo(moving, moving)
       this.targets.give(targets)
-      return { moved: 0, stopped: 'inside', slot }
+      return { moved: 0, stopped: 'inside' }
     }
     this.freeOld()
     this.copy(moving, targets) // M4
     this.switchTo(moving, targets) // M5, M6
     this.old = moving
     const isShort = moving.length < sources.length
-    return { moved: moving.length, stopped: isShort ? 'noRoom' : 'no', slot: -1 }
+    return { moved: moving.length, stopped: isShort ? 'noRoom' : 'no' }
   }
 
   /** M7, for the last batch. */
@@ -151,16 +147,15 @@ export class Migration {
 
   /** What of `block` somebody has. */
   leftover(block: number): Leftover {
-    const unmovable: number[] = []
     let pages = 0
+    let isUnmovable = false
     for (let page = this.geometry.memmapPages; page < this.geometry.pagesPerBlock; page++) {
       const word = this.wordOf(block, page)
       if (isFreeWord(word)) continue
       pages++
-      if (stateOfWord(word) !== PageState.Raw || unmovable.length === BLOCKERS_MAX) continue
-      unmovable.push(block * this.geometry.pagesPerBlock + page)
+      isUnmovable ||= stateOfWord(word) === PageState.Raw
     }
-    return { pages, unmovable }
+    return { pages, isUnmovable }
   }
 
   /** As it starts: what a predecessor left protected is not, and its waiters are woken. */

@@ -20,11 +20,13 @@ import { BlockState, PageState } from './geometry.ts'
 import { blockName, exclusively, going, type Hotplug, requireBlock, transition } from './hotplug.ts'
 import type { Box } from './mailboxes.ts'
 import { isFreeWord, loadPageWord, payloadOfWord, stateOfWord } from './memmap.ts'
-import { BLOCKERS_MAX } from './migration.ts'
 import { Limit, type OperationOptions } from './operation.ts'
 import { RequestKind } from './requests.ts'
 import { type Slice, sliceOf } from './slice.ts'
 import { beginOffline, finishOffline, undoOffline } from './transitions.ts'
+
+/** Pages that a failure names. */
+const BLOCKERS_MAX = 16
 
 /** How often nothing moves for want of room before that is the answer. */
 const NO_ROOM_MAX = 3

@@ -85,7 +85,7 @@ export function takeRaw(parts: RawParts, bytes: number, owner: string): RawMemor
   }
   const token = allocator.slot.token
   setWords(parts, { pfn, nrPages }, pageWord(PageState.Raw, record)) // B3
-  return new RawMemory(bytesOf(parts, pfn, bytes), owner, () => {
+  return new RawMemory(zeroed(parts, pfn, bytes), owner, () => {
     allocator.slot.assertAttached('release raw memory')
     setWords(parts, { pfn, nrPages }, pageWord(PageState.Allocated, token)) // F1
     allocator.freeChunk(pfn, order) // F2
@@ -115,7 +115,7 @@ function setWords(
   for (let i = pfn; i < pfn + nrPages; i++) storePageWord(control.geometry, frames, i, word)
 }
 
-function bytesOf({ control, frames }: RawParts, pfn: number, bytes: number): Uint8Array {
+function zeroed({ control, frames }: RawParts, pfn: number, bytes: number): Uint8Array {
   const { geometry } = control
   const words = frames.block(pfn >>> geometry.pagesPerBlockShift)
   const page = pfn & (geometry.pagesPerBlock - 1)

@@ -11,33 +11,23 @@ export interface Slice {
   readonly isUnmovable: boolean
   /** Why it went no further. */
   readonly stopped: Batch['stopped']
-  /** The slot of a thread that stayed inside the guard; else -1. */
-  readonly slot: number
   readonly longestBatchMs: number
 }
 
 /** As words, for the mailbox. */
 export function sliceWords(
   moved: number,
-  { stopped, slot }: Batch,
-  { pages, unmovable }: Leftover,
+  { stopped }: Batch,
+  { pages, isUnmovable }: Leftover,
   longestBatchMs: number,
 ): number[] {
   const stop = STOPS.indexOf(stopped)
-  return [moved, pages, unmovable.length, stop, slot, Math.ceil(longestBatchMs * 1000)]
+  return [moved, pages, Number(isUnmovable), stop, Math.ceil(longestBatchMs * 1000)]
 }
 
 /** From such words. */
 export function sliceOf(words: readonly number[]): Slice {
-  const [moved, left, nrUnmovable, stop, slot, longest] = words as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
+  const [moved, left, unmovable, stop, longest] = words as [number, number, number, number, number]
   const longestBatchMs = longest / 1000
-  const isUnmovable = nrUnmovable > 0
-  return { moved, left, isUnmovable, stopped: STOPS[stop]!, slot, longestBatchMs }
+  return { moved, left, isUnmovable: unmovable !== 0, stopped: STOPS[stop]!, longestBatchMs }
 }

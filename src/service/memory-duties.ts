@@ -58,11 +58,11 @@ const SCARCE_PART = 0.2
 /** The duties, and what they work with. */
 export class MemoryDuties implements Duties {
   readonly report: unknown
-  readonly allocator: PageAllocator
-  readonly pages: VirtualPages
+  private readonly allocator: PageAllocator
+  private readonly pages: VirtualPages
   private readonly control: MemoryControl
   private readonly geometry: Geometry
-  readonly space: AddressSpace
+  private readonly space: AddressSpace
   private readonly real: RealMemory
   private readonly tools: Tools
   private readonly blocks: Blocks
@@ -191,7 +191,7 @@ export class MemoryDuties implements Duties {
     const endsAt = now() + SLICE_MS
     let moved = 0
     let longestMs = 0
-    let last: Batch = { moved: 0, stopped: 'no', slot: -1 }
+    let last: Batch = { moved: 0, stopped: 'no' }
     while (last.stopped === 'no' && now() < endsAt) {
       const startedAt = now()
       last = this.migration.batch(block)
