@@ -15,6 +15,7 @@ import { addMemory } from './mm/add-remove.ts'
 import { geometryOf } from './mm/geometry.ts'
 import { exclusively, type Hotplug } from './mm/hotplug.ts'
 import { Memory } from './mm/memory.ts'
+import { outsideNotifiers } from './mm/notifiers.ts'
 import { type AutoOnline, onlineBlock, requireAutoOnline } from './mm/online.ts'
 import { Limit } from './mm/operation.ts'
 import { PageAllocator } from './mm/page-allocator.ts'
@@ -217,10 +218,14 @@ export class Machine implements AsyncDisposable {
     await this.memory.resize(nrBlocks * blockSize)
   }
 
-  /** Has notifiers told what an operator that died still owed them, as any operation does first. */
+  /**
+   * Has notifiers told what an operator that died still owed them, as any operation does first. For
+   * the service thread, which may have been started by a notifier's call.
+   */
   private async tellOwed(): Promise<void> {
     const limit = new Limit('tell of a dead operator')
-    await exclusively(this.hotplug, limit, async () => {}).catch((error: unknown) => {
+    const told = outsideNotifiers(() => exclusively(this.hotplug, limit, async () => {}))
+    await told.catch((error: unknown) => {
       if (this.locks.slot.token !== 0) throw error
     })
   }

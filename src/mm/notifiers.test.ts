@@ -178,6 +178,22 @@ test('a thread that blocks vetoes, and sees neither the letter nor that it was c
   deepEqual(await scene.stop(), [[]])
 })
 
+test('an end that nobody has read yet is not put under a cancel of what did not come', async () => {
+  const scene = new Scene(4, 50)
+  await scene.start('listen', 'blocksAfterwards')
+  await scene.mine.call('GOING_ONLINE', 2, MOVABLE)
+  await until('it blocks', () => scene.meet[Meet.Blocked] === 1)
+
+  await scene.mine.call('ONLINE', 2, MOVABLE)
+  const { notified } = await scene.mine.call('CANCEL_ONLINE', 3, MOVABLE) // its operator died
+  Atomics.store(scene.meet, Meet.Blocked, 2)
+  Atomics.notify(scene.meet, Meet.Blocked)
+  await until('it has read the end', () => scene.meet[Meet.Seen] === 2)
+
+  deepEqual(notified, [])
+  deepEqual(await scene.stop(), [['GOING_ONLINE 2 Movable', 'ONLINE 2 Movable']])
+})
+
 test('a notifier does not keep its thread alive, and is gone with it', async () => {
   const scene = new Scene(1)
   const thread = new TestThread(BODIES, 'registerAndEnd', scene.data(2, 'agrees'))

@@ -13,7 +13,8 @@
  *
  * Each GOING has one end, also if who runs the operation dies: see ends.ts. Whoever has to tell it
  * in the place of a dead one does not know whom that had told: the notifier's thread passes over an
- * end that is the last letter that it has read.
+ * end that is the last letter that it has read; and where something else than its GOING is unread,
+ * that GOING never came, so its CANCEL is not put over it.
  *
  * To those that saw GOING. The caller knows whom it asked, but an operator may die between GOING
  * and CANCEL, and whoever rolls back knows nothing. So each notifier's own thread remembers which
@@ -93,6 +94,11 @@ export interface NotifyOptions {
 
 const storage = new AsyncLocalStorage<{ isOver: boolean }>()
 
+/** Runs code on nobody's behalf, whatever its caller does. */
+export function outsideNotifiers<T>(body: () => T): T {
+  return storage.exit(body)
+}
+
 /** Whether the calling code runs on behalf of a notifier that has not answered yet. */
 export function insideNotifier(): boolean {
   return storage.getStore()?.isOver === false
@@ -170,11 +176,13 @@ export class Notifiers {
     this.slot.assertAttached(`tell of ${action}`)
     const letter = letterOf(action, block, zone)
     const isRefusable = action.startsWith('GOING_')
+    const isCancel = action.startsWith('CANCEL_')
     const notified: Box[] = []
     for (const box of only) {
       const delivery = this.boxes.deliver(box, letter)
       const isInTime = await this.deliver(delivery, action, letter)
-      if (!isInTime && !isRefusable && !delivery.isPosted) delivery.postOver()
+      const isLate = !isInTime && !delivery.isPosted
+      if (isLate && !isRefusable && !isCancel) delivery.postOver()
       if (delivery.isPosted) notified.push(box)
       if (!isRefusable) continue
       const veto = isInTime ? vetoOf(delivery.answer, box.slot) : this.lateVeto(box.slot)

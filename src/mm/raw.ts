@@ -11,6 +11,7 @@
  */
 import { wallClock } from '../arch/clock.ts'
 import { HotplugError } from '../lib/errors.ts'
+import { requireStack } from '../lib/stack.ts'
 import { sizeText } from '../lib/units.ts'
 import { type Frames, type MemoryControl, PageState } from './geometry.ts'
 import { loadPageWord, pageWord, storePageWord } from './memmap.ts'
@@ -30,9 +31,13 @@ export class RawMemory implements Disposable {
     this.give = give
   }
 
-  /** @throws {HotplugError} `EPERM`: it was released already. */
+  /**
+   * @throws {HotplugError} `EPERM`: it was released already.
+   * @throws {RangeError} The stack is full; it is still held.
+   */
   release(): void {
     if (this.give === null) throw new HotplugError('EPERM', 'release', 'it was released already')
+    requireStack()
     this.give()
     this.give = null
   }
@@ -58,6 +63,7 @@ export interface RawParts {
  * @param owner What is told of it when its block is to leave.
  * @throws {HotplugError} `EINVAL`: no such size, no owner. `ENOMEM`: no room side by side in zone
  *   Normal. `ENOSPC`: too many are held.
+ * @throws {RangeError} The stack is full.
  */
 export function takeRaw(parts: RawParts, bytes: number, owner: string): RawMemory {
   const { control, allocator, pins } = parts
@@ -72,6 +78,7 @@ export function takeRaw(parts: RawParts, bytes: number, owner: string): RawMemor
     const reason = `it can be 1 byte to ${sizeText(geometry.blockSize / 2)}`
     throw new HotplugError('EINVAL', operation, reason)
   }
+  requireStack()
   const pfn = allocator.allocChunk(order) // B1
   if (pfn === -1) {
     const reason = `no ${2 ** order} pages side by side are free in zone Normal`

@@ -12,7 +12,7 @@ import { testOracle } from './locks.ts'
 import { counted } from './victims.ts'
 
 /** Shared words of a test by which threads meet. */
-export const Meet = { Ready: 0, Stop: 1, Seen: 2 } as const
+export const Meet = { Ready: 0, Stop: 1, Seen: 2, Blocked: 3 } as const
 
 /** Shared memory of a test of notifiers. */
 export interface NotifierData {
@@ -49,6 +49,7 @@ const MANNERS = {
   },
   neverAnswers: () => new Promise<void>(() => {}),
   blocks: () => {},
+  blocksAfterwards: () => {},
   callsBack: () => {
     if (insideNotifier()) throw new HotplugError('EDEADLK', 'offline memory1', 'called back')
   },
@@ -70,7 +71,8 @@ export async function listen(data: NotifierData): Promise<string[]> {
   using _registration = open(data).register(
     event => {
       told.push(`${event.action} ${event.block} ${event.zone}`)
-      Atomics.add(data.meet, Meet.Seen, 1)
+      const nrSeen = Atomics.add(data.meet, Meet.Seen, 1)
+      if (data.manner === 'blocksAfterwards' && nrSeen === 0) setTimeout(block, 1, data)
       return behave(event)
     },
     { priority: data.priority ?? 0 },
@@ -81,6 +83,11 @@ export async function listen(data: NotifierData): Promise<string[]> {
   await stopped(data)
   warnings.end()
   return [...told, ...warnings.seen]
+}
+
+function block({ meet }: NotifierData): void {
+  Atomics.store(meet, Meet.Blocked, 1)
+  Atomics.wait(meet, Meet.Blocked, 1)
 }
 
 function once({ manner }: NotifierData): { seen: string[]; end(): void } {

@@ -172,6 +172,23 @@ export async function overflow({ handle, call, rounds }: DeepData): Promise<numb
   return nrThrown
 }
 
+/** Takes and releases raw memory near the end of the stack; returns how many calls threw. */
+export async function overflowRaw({ handle, rounds }: DeepData): Promise<number> {
+  const machine = Machine.attach(handle)
+  let nrThrown = 0
+  Error.stackTraceLimit = 0
+  for (let round = 0; round < rounds; round++) {
+    let raw: Disposable | null = null
+    const nrRegisters = round % NR_SIZES
+    nrThrown += atEachDepth(nrRegisters, () => {
+      raw = machine.buffer('16KiB', { owner: 'deep' })
+    })
+    nrThrown += atEachDepth(nrRegisters, () => raw?.[Symbol.dispose]())
+  }
+  await machine.shutdown()
+  return nrThrown
+}
+
 /**
  * Fills the stack with frames of a size, and makes the call on the way back, until it does not
  * throw a RangeError. @returns How often it did.

@@ -53,3 +53,19 @@ test('calls of all kinds where the stack is full: a RangeError, and nothing was 
   }
   assertWhole(machine)
 })
+
+test('raw memory where the stack is full: a RangeError, and no zone is left locked', async t => {
+  const machine = await Machine.boot({ ...SMALL, memory: '16MiB' })
+  t.after(() => machine.shutdown())
+
+  const data = { handle: machine.handle, call: 'raw', rounds: 24 }
+  const nrThrown = (await new TestThread(BODIES, 'overflowRaw', data, SHALLOW).result) as number
+
+  ok(nrThrown > 0)
+  machine.buffer('16KiB', { owner: 'others go on' }).release()
+  for (const { block } of machine.memory.blocks()) {
+    await machine.memory.offline(block, { deadlineMs: 10_000 })
+    await machine.memory.online(block, block === 0 ? 'online_kernel' : 'online_movable')
+  }
+  assertWhole(machine)
+})
