@@ -190,3 +190,38 @@ test('what is owed is said again by the next service thread, if nobody heard', a
 
   await scene.checkTold(['GOING_ONLINE', 'CANCEL_ONLINE'], 'offline')
 })
+
+test('a service thread that a notifier has started asks, and is not taken for the notifier', async t => {
+  const scene = await Scene.boot()
+  const { machine } = scene
+  t.after(() => machine.shutdown())
+  const inner = machine as unknown as {
+    tellOwed(): Promise<void>
+    locks: { service: { worker: Worker } }
+  }
+  const map = machine.map('m', { codec: 'utf8' })
+  const tell = inner.tellOwed
+  let nrAsked = 0
+  inner.tellOwed = () => {
+    nrAsked++
+    return tell.call(machine)
+  }
+  await scene.begin('offline', 'online')
+  const victim = new TestThread(MODULE, 'operates', {
+    n: 0,
+    control: sharedWords(4),
+    data: scene.data,
+  })
+  scene.onGoing = async () => {
+    const { service } = inner.locks
+    const first = service.worker
+    void first.terminate()
+    while (service.worker === first) map.get('missing') // starts another
+    await victim.kill()
+    await until('the service thread has asked', () => nrAsked > 0)
+  }
+  await scene.go()
+
+  await until('who was busy has heard the end', () => scene.told[1]!.length === 2)
+  await scene.checkTold(['GOING_OFFLINE', 'CANCEL_OFFLINE'], 'online')
+})
