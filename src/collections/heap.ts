@@ -83,16 +83,13 @@ export class Heap {
   private readonly frames: Frames
   private readonly map: number
   private readonly isPlain: boolean
-  private readonly makeRoom: (() => boolean) | null
   private readonly small: Open = { vpn: 0, used: 0 }
   private readonly large: Open = { vpn: 0, used: 0 }
   private readonly full: number[] = []
+  private readonly context: CollectionsContext
   private readonly onSeal: ((vpn: number, live: number) => void) | null
 
-  /**
-   * @param onSeal Of the service thread, which does not ask for room when there is none: is told
-   *   which pages it has filled, and how far.
-   */
+  /** @param onSeal Is told which pages this hand has filled, and how far. */
   constructor(
     context: CollectionsContext,
     map: number,
@@ -107,7 +104,7 @@ export class Heap {
     this.map = map
     this.isPlain = context.guard.form === 'asymmetric'
     this.onSeal = onSeal
-    this.makeRoom = onSeal === null ? () => context.onNoRoom() : null
+    this.context = context
     this.words = this.pageTable
   }
 
@@ -258,7 +255,7 @@ export class Heap {
     for (let tries = 0; ; tries++) {
       const vpn = open()
       if (vpn >= 0) return vpn
-      if (tries === ROOM_TRIES || this.makeRoom === null || !this.makeRoom()) return -1
+      if (tries === ROOM_TRIES || !this.context.onNoRoom()) return -1
     }
   }
 }

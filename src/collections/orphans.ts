@@ -45,7 +45,7 @@ export class Orphans {
   constructor(context: CollectionsContext) {
     this.context = context
     this.table = new Table(context)
-    this.heap = new Heap(context, 0, () => {})
+    this.heap = new Heap(context, 0)
     this.record = new LargeRecord(context.memory.geometry.pageWords)
   }
 
@@ -86,7 +86,7 @@ export class Orphans {
   private recountOne(locks: ShardLocks, map: number, shard: number): boolean {
     using held = locks.tryLock(shard)
     if (held === null || !held.ownerDied) return false
-    new Growth(this.context, new Heap(this.context, map, () => {})).recount(shard)
+    new Growth(this.context, new Heap(this.context, map)).recount(shard)
     return true
   }
 

@@ -21,7 +21,6 @@ import {
   FREE_LIST_HEADS,
   type Frames,
   type Geometry,
-  type MemoryControl,
   PAGE_RECORD_WORDS,
   PAGE_WORD,
   PageState,
@@ -87,8 +86,7 @@ export function storePageWord(geometry: Geometry, frames: Frames, pfn: number, w
  * Its lists are whatever was there until `Zone.giveBlock`. Call with the block Adding: nobody else
  * looks at it.
  */
-export function initMemmap(control: MemoryControl, frames: Frames, block: number): void {
-  const { geometry } = control
+export function initMemmap(geometry: Geometry, frames: Frames, block: number): void {
   assert(geometry.memmapPages > 0, 'memmap: page 0 of a block can be given out')
   const memmap: Words = frames.block(block)
   for (let page = 0; page < geometry.pagesPerBlock; page++) {

@@ -343,7 +343,7 @@ function prepared(geometry: Geometry, nrSlots: number, setting: Setting) {
   aliveThreads(slots)
   Guard.choose(guard, 0, setting.form ?? 'portable')
   for (let block = 0; block < geometry.nrBlocks; block++) {
-    initMemmap(control, frames, block)
+    initMemmap(control.geometry, frames, block)
     control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = BlockState.Online
     const kind = setting.isMovable ? (block as 0 | 1) : 0
     control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_ZONE] = kind

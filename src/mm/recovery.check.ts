@@ -178,7 +178,7 @@ class Operator {
     if (state !== BlockState.Absent) return
     const epoch = blocks.epoch(block)
     this.transition(() => beginAdd(blocks, block))
-    initMemmap(blocks.control, frames, block)
+    initMemmap(blocks.geometry, frames, block)
     this.transition(() => finishAdd(blocks, block))
     const now = blocks.epoch(block)
     assert(now === epoch + 1, 'a block that was added is in its old epoch')

@@ -167,7 +167,7 @@ export class MemoryDuties implements Duties {
     const [first = 0, second = 0] = args
     switch (kind) {
       case RequestKind.Prepare:
-        prepareBlock(this.real, { control: this.control, frames: this.space }, first)
+        prepareBlock(this.real, this.geometry, this.space, first)
         return []
       case RequestKind.Migrate:
         return this.migrate(first, second === 1)

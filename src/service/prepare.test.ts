@@ -18,7 +18,8 @@ async function scene() {
   const frames = new AddressSpace(buffer, sizes.blockSize)
   const { blockSize, memmapPages, pageSize } = control.geometry
   return {
-    place: { control, frames },
+    geometry: control.geometry,
+    frames,
     real,
     start: BLOCK * blockSize,
     blockSize,
@@ -32,23 +33,23 @@ function refuse(): never {
 }
 
 test('a block that is prepared has the records of its pages, and no more', async () => {
-  const { place, real, start, blockSize, memmapPages, pageSize } = await scene()
+  const { geometry, frames, real, start, blockSize, memmapPages, pageSize } = await scene()
 
-  prepareBlock(real, place, BLOCK)
+  prepareBlock(real, geometry, frames, BLOCK)
 
   if (real.discards) equal(real.resident(start, blockSize), memmapPages * pageSize)
-  ok(place.frames.block(BLOCK).some(word => word !== 0))
+  ok(frames.block(BLOCK).some(word => word !== 0))
 })
 
 test('where there is memory for half of the records only, that goes back', async () => {
-  const { place, real, start, blockSize, pageSize } = await scene()
+  const { geometry, frames, real, start, blockSize, pageSize } = await scene()
   let nrPopulated = 0
   const scarce: RealMemory = {
     discards: real.discards,
     prepare: (at, bytes) => real.prepare(at, bytes),
     populate: (at, bytes) => {
       real.populate(at, bytes / 2)
-      place.frames.block(BLOCK).fill(7, 0, bytes / 2 / 4)
+      frames.block(BLOCK).fill(7, 0, bytes / 2 / 4)
       nrPopulated = bytes / 2 / pageSize
       refuse()
     },
@@ -56,18 +57,18 @@ test('where there is memory for half of the records only, that goes back', async
     resident: (at, bytes) => real.resident(at, bytes),
   }
 
-  throws(() => prepareBlock(scarce, place, BLOCK), { code: 'ENOMEM' })
+  throws(() => prepareBlock(scarce, geometry, frames, BLOCK), { code: 'ENOMEM' })
 
   ok(nrPopulated > 0)
   if (real.discards) equal(real.resident(start, blockSize), 0)
   equal(
-    place.frames.block(BLOCK).every(word => word === 0),
+    frames.block(BLOCK).every(word => word === 0),
     true,
   )
 })
 
 test('that there is no memory is said also where the system keeps what there was', async () => {
-  const { place, real } = await scene()
+  const { geometry, frames, real } = await scene()
   const stubborn: RealMemory = {
     ...logicalMemory(new SharedArrayBuffer(0)),
     prepare: (at, bytes) => real.prepare(at, bytes),
@@ -77,5 +78,5 @@ test('that there is no memory is said also where the system keeps what there was
     },
   }
 
-  throws(() => prepareBlock(stubborn, place, BLOCK), { code: 'ENOMEM' })
+  throws(() => prepareBlock(stubborn, geometry, frames, BLOCK), { code: 'ENOMEM' })
 })

@@ -1,21 +1,20 @@
 import type { RealMemory } from '../arch/real-memory.ts'
 import { HotplugError } from '../lib/errors.ts'
-import type { Frames, MemoryControl } from '../mm/geometry.ts'
+import type { Frames, Geometry } from '../mm/geometry.ts'
 import { initMemmap } from '../mm/memmap.ts'
-
-/** The words of a block, and who knows where they are. */
-interface Place {
-  readonly control: MemoryControl
-  readonly frames: Frames
-}
 
 /**
  * A block's memory arrives: no huge pages, and its pages have records, which are resident.
  *
  * @throws {HotplugError} `ENOMEM`: the system has no memory left. None of the block's is resident.
  */
-export function prepareBlock(real: RealMemory, { control, frames }: Place, block: number): void {
-  const { blockSize, memmapPages, pageSize } = control.geometry
+export function prepareBlock(
+  real: RealMemory,
+  geometry: Geometry,
+  frames: Frames,
+  block: number,
+): void {
+  const { blockSize, memmapPages, pageSize } = geometry
   const start = block * blockSize
   real.prepare(start, blockSize)
   try {
@@ -24,7 +23,7 @@ export function prepareBlock(real: RealMemory, { control, frames }: Place, block
     discardIfItGoes(real, start, blockSize)
     throw error
   }
-  initMemmap(control, frames, block)
+  initMemmap(geometry, frames, block)
 }
 
 /** Gives a range back; where the system keeps it, it stays resident. */

@@ -64,7 +64,7 @@ export function attachTo(memory: TestMemory, tid: number): Hands {
 
 /** Adds a block: its memmap is written, nothing of it given out yet. */
 export function addBlock({ control }: TestMemory, frames: Frames, block: number): void {
-  initMemmap(control, frames, block)
+  initMemmap(control.geometry, frames, block)
   setBlock(control, block, BLOCK_STATE, BlockState.Offline)
 }
 

@@ -121,7 +121,7 @@ export function prepare(geometry: Geometry, nrSlots: number, form: GuardForm): P
 /** A block is there, offline, or online in zone Normal. */
 export function present(prepared: Prepared, block: number, state: number): void {
   const { control, frames, zones } = prepared
-  initMemmap(control, frames, block)
+  initMemmap(control.geometry, frames, block)
   control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = state
   if (state !== BlockState.Online) return
   zones[0]!.giveBlock(block)

@@ -141,7 +141,7 @@ export function withPages(nrSlots: number, form: GuardForm, nrPages: number): Pr
   const prepared = prepare(TINY, nrSlots, form)
   const { control, frames } = prepared
   for (let block = 0; block < TINY.nrBlocks; block++) {
-    initMemmap(control, frames, block)
+    initMemmap(control.geometry, frames, block)
     control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = BlockState.Online
   }
   for (let vpn = 1; vpn <= nrPages; vpn++) {
