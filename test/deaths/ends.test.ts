@@ -16,6 +16,9 @@ import { BLOCK, type OperationVictim } from './operations.ts'
 const MODULE = new URL('./operations.js', import.meta.url)
 const SERVICE = new URL('../bodies/mortal-service.js', import.meta.url).href
 
+/** Long enough for a thread to end, and for who looks whether it has. */
+const STARTS_WITHIN_MS = 1000
+
 /** A machine with two notifiers, the second of which may refuse. */
 class Scene {
   readonly machine: Machine
@@ -216,7 +219,9 @@ test('a service thread that a notifier has started asks, and is not taken for th
     const { service } = inner.locks
     const first = service.worker
     void first.terminate()
-    while (service.worker === first) map.get('missing') // starts another
+    const endsAt = performance.now() + STARTS_WITHIN_MS
+    while (service.worker === first && performance.now() < endsAt) map.get('missing') // starts it
+    await until('there is another', () => service.worker !== first) // where main sees no death
     await victim.kill()
     await until('the service thread has asked', () => nrAsked > 0)
   }
