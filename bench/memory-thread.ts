@@ -1,14 +1,18 @@
-/* A thread that reads a map, or walks the blocks, all the time, and says how long each took. */
+/*
+ * A thread that reads a map, or walks the blocks, all the time, and says how long each took; or one
+ * that copies memory of its own, as migration copies pages.
+ */
 import { parentPort, workerData } from 'node:worker_threads'
 import { Latencies } from '../demo/latency.ts'
 import { Machine, type MachineHandle } from '../src/index.ts'
 
 const BATCH = 2000
 const WALK_PAUSE_MS = 0.2
+const COPY_BYTES = 8 * 2 ** 20
 
 /** What it is told. */
 export interface ReadingData {
-  readonly role: 'read' | 'walk'
+  readonly role: 'read' | 'walk' | 'copy'
   readonly handle: MachineHandle
   readonly nrKeys: number
 }
@@ -24,6 +28,8 @@ const { role, handle, nrKeys } = workerData as ReadingData
 const machine = Machine.attach(handle)
 const map = machine.map<Uint8Array>('bench', { codec: 'bytes' })
 const buffer = Buffer.alloc(4096)
+const source = new Uint8Array(role === 'copy' ? COPY_BYTES : 0).fill(1)
+const target = new Uint8Array(source.length)
 let last = 1
 const never = new Int32Array(new SharedArrayBuffer(4))
 let latencies = new Latencies()
@@ -41,7 +47,8 @@ run()
 
 function run(): void {
   if (role === 'read') for (let i = 0; i < BATCH; i++) read(i)
-  else walk()
+  else if (role === 'walk') walk()
+  else target.set(source)
   setImmediate(run)
 }
 
