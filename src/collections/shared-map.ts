@@ -92,6 +92,7 @@ export class SharedMap<V> {
     try {
       found = codec.isText ? reader.text() : reader.copy()
     } catch (error) {
+      // Here as in getInto and has: the frame of a function for all three may not fit on the stack.
       try {
         guard.leave()
       } catch {
