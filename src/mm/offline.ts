@@ -45,6 +45,7 @@ export interface OfflineReport {
 /**
  * Takes a block offline.
  *
+ * @param isWanted Asked with the lock held: what was so before may have changed.
  * @throws {HotplugError} `EINVAL`: no such block, or it is not online. `ENODEV`: it is not there.
  *   `EBUSY`: a page cannot move; `blockedBy` says which, whose, since when. `ENOMEM`: no room
  *   elsewhere. `ETIMEDOUT`: the deadline has passed; `blockedBy` says what was left. A notifier's
@@ -55,6 +56,7 @@ export async function offlineBlock(
   hotplug: Hotplug,
   block: number,
   options: OperationOptions = {},
+  isWanted: () => boolean = () => true,
 ): Promise<OfflineReport> {
   const limit = new Limit(`offline ${blockName(block)}`, options)
   return await exclusively(hotplug, limit, async () => {
@@ -65,6 +67,7 @@ export async function offlineBlock(
       throw new HotplugError('EINVAL', limit.operation, reason)
     }
     limit.check()
+    if (!isWanted()) throw new HotplugError('EBUSY', limit.operation, 'it is to stay after all')
     refuseIfUnmovable(hotplug, limit, block) // F1
     const kind = blocks.zoneKind(block)
     const zone = zones[kind]!

@@ -72,6 +72,30 @@ test('a shrink empties the least used blocks, and keeps what is on them', async 
   assertWhole(machine)
 })
 
+test('a resize beside one who takes blocks offline does not go below its size', async t => {
+  const machine = await bootSmall(t, { memory: '28MiB' })
+  const { memory } = machine
+  const told: (() => void)[] = []
+  const [isOffline, isGoing] = [0, 1].map(i => new Promise<void>(resolve => (told[i] = resolve)))
+  listenTo(machine, async ({ action, block }) => {
+    if (action === 'OFFLINE' && block === 6) told[0]!()
+    if (action === 'GOING_OFFLINE' && block === 1) told[1]!()
+    await new Promise(resolve => setTimeout(resolve, 50)) // others queue up meanwhile
+  })
+
+  const resized = memory.resize('16MiB')
+  await isOffline
+  const first = memory.offline(1)
+  await isGoing
+  const second = memory.offline(2)
+  const { afterBytes } = await resized
+  await Promise.all([first, second])
+
+  equal(afterBytes, 16 * MiB)
+  equal(memory.onlineBytes, 16 * MiB)
+  assertWhole(machine)
+})
+
 test('what is in use and does not fit stays, and the report says so', async t => {
   const machine = await bootSmall(t, { memory: '12MiB' })
   const pages = new MovingPages(machine)

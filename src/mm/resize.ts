@@ -8,8 +8,9 @@
  * Free pages of the blocks that stay give their memory back as well (trim.ts in service/).
  *
  * Each block is an operation of its own, so several operators may work at once; a block that
- * another one has taken meanwhile is passed over, and the next is chosen by what is there then. A
- * block that refuses to go is reported, and another is tried.
+ * another one has taken meanwhile is passed over, and the next is chosen by what is there then.
+ * Whether a block is still to go is asked once more with the lock held, or two that shrink at once
+ * would go below what either asked for. A block that refuses to go is reported, and another tried.
  */
 import { store } from '#atomics'
 import { type Blocker, HotplugError } from '../lib/errors.ts'
@@ -152,6 +153,7 @@ class Resize {
   }
 
   private async shrink(): Promise<void> {
+    const { hotplug, limit } = this
     while (this.isTooMuch()) {
       const block = this.leastUsed()
       if (block === -1) break
@@ -161,7 +163,7 @@ class Resize {
         break
       }
       await this.attempt(block, async () => {
-        await offlineBlock(this.hotplug, block, this.limit.rest())
+        await offlineBlock(hotplug, block, limit.rest(), () => this.nrOnline() > this.target)
         this.returnedBytes += await removeBlock(this.hotplug, block)
       })
     }
