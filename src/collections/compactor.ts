@@ -1,7 +1,7 @@
 /*
  * Compaction: what is live on pages that are mostly garbage moves to others, and the pages go.
  *
- *     C1  a page that is Sealed, of entries, with little in LIVE
+ *     C1  a page that is Sealed, of entries, with little in LIVE         (candidates.ts)
  *     C2  each entry on it: the lock of its shard, if nobody has it
  *     C3    the shard's slot (or TABLE) names it: copy it to my own page
  *     C4    the slot (or TABLE) = the copy; the old one is dropped
@@ -13,17 +13,15 @@
  * an entry dropped it before unlocking, or is dead. So nobody lowers LIVE after C6, though it may
  * not be 0: the dead left it too high.
  *
- * A page that was filled here is left alone until a tenth of it is garbage: entries that fill pages
- * badly, as those of half a page and more, would move for ever.
- *
  * Readers go on in the old copy until they leave the guard; the old page is reused after a grace
  * period. The service thread waits for no lock: if a shard's is taken, the page is left for later.
  *
  * Checked by compactor.check.ts.
  */
 import { copyOut, load, loadPlain, store } from '#atomics'
-import { VirtualKind, WRITE_PROTECTED } from '../mm/geometry.ts'
-import { kindOfOwner, mapOfOwner } from '../mm/virtual-pages.ts'
+import { WRITE_PROTECTED } from '../mm/geometry.ts'
+import { mapOfOwner } from '../mm/virtual-pages.ts'
+import { Candidates } from './candidates.ts'
 import { Finder } from './finder.ts'
 import { Growth } from './growth.ts'
 import { Heap } from './heap.ts'
@@ -46,8 +44,6 @@ import {
 import { ShardLocks } from './shard-locks.ts'
 
 const LOCK_TRIES = 4
-/** What must be left of what a page was packed with, at most, to be packed once more. */
-const WORTH_WHILE = 0.9
 
 /** What a mover is made of; models put broken parts in their place. */
 export interface MoverParts {
@@ -70,27 +66,31 @@ export class Compactor {
   private readonly context: CollectionsContext
   private readonly parts: MoverParts
   private readonly movers = new Map<number, Mover>()
-  /** Pages that it has filled itself, and how far: as well as what came could be packed. */
-  private readonly packed = new Map<number, number>()
+  private readonly candidates: Candidates
 
   constructor(context: CollectionsContext, parts = PARTS) {
     this.context = context
     this.parts = parts
+    this.candidates = new Candidates(context.pages)
   }
 
   /**
-   * Empties pages, those with the least on them first.
+   * Empties pages, those with the least on them first, as far as is known (candidates.ts).
    *
    * @returns How many were retired.
    */
   compact({ maxPages, below }: CompactOptions): number {
-    const { pages } = this.context
+    const { context, candidates } = this
+    const most = below * 2 ** context.memory.geometry.unitsPerPageShift
     let nrRetired = 0
-    for (const vpn of this.candidates(maxPages, below)) {
-      const mover = this.moverOf(mapOfOwner(pages.ownerOf(vpn)))
-      const isEmpty = mover.empty(vpn)
-      mover.heap.settle()
-      if (isEmpty) nrRetired++
+    let rounds = 0
+    for (let i = 0; i < maxPages && rounds < 2; ) {
+      const vpn = candidates.take(most) // C1
+      if (vpn === -1 && candidates.look(most) === 0) rounds++
+      if (vpn === -1) continue
+      i++
+      rounds = 0
+      if (this.empty(vpn)) nrRetired++
     }
     return nrRetired
   }
@@ -100,33 +100,17 @@ export class Compactor {
     for (const { heap } of this.movers.values()) heap.close()
   }
 
-  /** C1. */
-  private candidates(maxPages: number, below: number): number[] {
-    const { pages, memory } = this.context
-    const most = below * 2 ** memory.geometry.unitsPerPageShift
-    const found: { vpn: number; live: number }[] = []
-    for (let vpn = 1; vpn < pages.end(); vpn++) {
-      const live = this.isCandidate(vpn) ? pages.liveOf(vpn) : most
-      const packed = this.packed.get(vpn)
-      if (packed !== undefined && live > packed)
-        this.packed.delete(vpn) // it is another page
-      else if (packed !== undefined && live > packed * WORTH_WHILE) continue
-      if (live < most) found.push({ vpn, live })
-    }
-    found.sort((a, b) => a.live - b.live)
-    return found.slice(0, maxPages).map(({ vpn }) => vpn)
-  }
-
-  private isCandidate(vpn: number): boolean {
-    const { pages } = this.context
-    const owner = pages.ownerOf(vpn)
-    return kindOfOwner(owner) === VirtualKind.Entries && pages.isSealed(vpn)
+  private empty(vpn: number): boolean {
+    const mover = this.moverOf(mapOfOwner(this.context.pages.ownerOf(vpn)))
+    const isEmpty = mover.empty(vpn)
+    mover.heap.settle()
+    return isEmpty
   }
 
   private moverOf(map: number): Mover {
     const known = this.movers.get(map)
     if (known !== undefined) return known
-    const onSeal = (vpn: number, live: number) => void this.packed.set(vpn, live)
+    const onSeal = (vpn: number, live: number) => this.candidates.fill(vpn, live)
     const made = new Mover(this.context, map, onSeal, this.parts)
     this.movers.set(map, made)
     return made

@@ -53,8 +53,8 @@ import {
   wordsOf,
 } from './layout.ts'
 
-/** Tries of `onNoRoom` before there is no room. */
-const ROOM_TRIES = 2
+/** How often others may take the room that was made. */
+const ROOM_TRIES = 64
 /** Entries larger than this part of a page go to the open page for large ones. */
 const LARGE_PART_SHIFT = 3
 
@@ -218,7 +218,7 @@ export class Heap {
 
   /** Pages one after another, for what is larger than a page. @returns The first, or -1. */
   openRun(kind: number, nrPages: number, mark: number): number {
-    return this.withRoom(() => this.pages.openRun(this.map, kind, nrPages, mark))
+    return this.withRoom(nrPages, () => this.pages.openRun(this.map, kind, nrPages, mark))
   }
 
   /** Whether the page was write-protected when it was `locate`d. */
@@ -239,7 +239,7 @@ export class Heap {
 
   private turn(open: Open): boolean {
     this.leavePage(open)
-    const vpn = this.withRoom(() => this.pages.open(this.map, VirtualKind.Entries))
+    const vpn = this.withRoom(1, () => this.pages.open(this.map, VirtualKind.Entries))
     if (vpn < 0) return false
     open.vpn = vpn
     open.used = PAGE_HEADER_UNITS
@@ -251,11 +251,12 @@ export class Heap {
     open.vpn = 0
   }
 
-  private withRoom(open: () => number): number {
+  private withRoom(nrPages: number, open: () => number): number {
+    const nrTries = nrPages === 1 ? ROOM_TRIES : 1 // a shorter run is as good
     for (let tries = 0; ; tries++) {
       const vpn = open()
       if (vpn >= 0) return vpn
-      if (tries === ROOM_TRIES || !this.context.onNoRoom()) return -1
+      if (tries === nrTries || !this.context.onNoRoom()) return -1
     }
   }
 }

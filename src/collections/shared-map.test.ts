@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { bootMemory, reclaim, type TestMemory } from '../../test/bodies/collections.ts'
 import { TestThread } from '../../test/thread.ts'
+import { VirtualKind } from '../mm/geometry.ts'
 import type { Codec } from './codecs.ts'
 import { Compactor } from './compactor.ts'
 import { VALUE_BYTES_MAX } from './large-values.ts'
@@ -320,6 +321,27 @@ test('without room a write is refused, asks for room first, and changes nothing'
   reclaim(memory)
   map.set('a', 'there is room again')
   equal(map.get('a'), 'there is room again')
+})
+
+test('room that others take first is made again', async () => {
+  await using memory = await bootMemory(1, { maxMemory: 4 * MiB })
+  const { pages } = memory.context
+  const taken: number[] = []
+  for (let vpn = 0; vpn >= 0; ) {
+    vpn = pages.open(0, VirtualKind.Chunk)
+    if (vpn >= 0) taken.push(vpn)
+  }
+  let nrAsked = 0
+  const onNoRoom = (): boolean => {
+    if (++nrAsked >= 30) for (const vpn of taken.splice(0)) pages.release(vpn)
+    return true
+  }
+  const map = new SharedMap<string>({ ...memory.context, onNoRoom }, 'map', { codec: 'utf8' })
+
+  map.set('key', 'value')
+
+  equal(nrAsked, 30)
+  equal(map.get('key'), 'value')
 })
 
 test('the names of maps are limited in number', async () => {

@@ -52,8 +52,8 @@ const LOOKS = 10
 
 /** How full a page may be, of all that it can hold, to be worth emptying. */
 const BELOW = { always: 0.5, scarce: 0.75, onRequest: 0.95 } as const
-/** Part of the pages that are free, below which they are scarce. */
-const SCARCE_PART = 0.2
+/** Part of the pages that are free, below which they are scarce, and below which very scarce. */
+const SCARCE_PART = { some: 0.2, few: 0.05 } as const
 
 /** The duties, and what they work with. */
 export class MemoryDuties implements Duties {
@@ -77,6 +77,8 @@ export class MemoryDuties implements Duties {
   /** `memAddRemoveLock`, while what a dead operator left waits to be undone. */
   private held: Held | null = null
   private readonly onOwed: () => void
+  /** Whether compaction may still make room for what is migrated. */
+  private canCompact = true
 
   constructor(
     tools: Tools,
@@ -135,11 +137,12 @@ export class MemoryDuties implements Duties {
 
   tick(): boolean {
     this.collect()
-    const isScarce = freePages(this.allocator) < this.blocks.onlinePages() * SCARCE_PART
-    const below = isScarce ? BELOW.scarce : BELOW.always
+    const free = freePages(this.allocator) / this.blocks.onlinePages()
+    const hasFew = free < SCARCE_PART.few ? BELOW.onRequest : BELOW.scarce
+    const below = free < SCARCE_PART.some ? hasFew : BELOW.always
     const nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below })
     this.collect()
-    return nrRetired > 0
+    return nrRetired > COMPACT_PAGES / 2 // a few are not worth a look at all pages
   }
 
   recover(): void {
@@ -187,6 +190,7 @@ export class MemoryDuties implements Duties {
 
   private migrate(block: number, isFirst: boolean): readonly number[] {
     if (isFirst) this.drain()
+    if (isFirst) this.canCompact = true
     this.collect()
     const endsAt = now() + SLICE_MS
     let moved = 0
@@ -199,7 +203,7 @@ export class MemoryDuties implements Duties {
       moved += last.moved
       this.tools.serveBarriers()
     }
-    if (last.stopped === 'noRoom') this.reclaim()
+    if (last.stopped === 'noRoom') this.canCompact = this.reclaim()
     if (last.stopped !== 'no') this.migration.settle()
     return sliceWords(moved, last, this.migration.leftover(block), longestMs)
   }
@@ -229,19 +233,26 @@ export class MemoryDuties implements Duties {
     return [nrRetired > 0 ? 1 : 0, freePages(this.allocator) >= wanted ? 1 : 0]
   }
 
-  /** Room for those who found none: twice what is kept back, if that is not too much work. */
-  private reclaim(): void {
+  /**
+   * Room for those who found none: as much again as is kept back, if that is not too much work.
+   *
+   * @returns Whether any page was freed for it.
+   */
+  private reclaim(): boolean {
     const endsAt = now() + SLICE_MS
-    const wanted = 2 * reservePages(this.blocks)
-    let nrRetired = 1
+    const reserve = reservePages(this.blocks)
+    let nrRetired = 0
     this.collect()
     // Threads' lists may have what is kept back, without which nothing can be compacted.
-    if (freePages(this.allocator) <= reservePages(this.blocks)) this.drain()
-    while (nrRetired > 0 && freePages(this.allocator) <= wanted && now() < endsAt) {
-      nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.onRequest })
+    if (freePages(this.allocator) <= reserve) this.drain()
+    while (freePages(this.allocator) <= 2 * reserve && now() < endsAt) {
+      const nr = this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.onRequest })
+      if (nr === 0) break
+      nrRetired += nr
       this.collect()
       this.tools.serveBarriers()
     }
+    return nrRetired > 0
   }
 
   /** What was retired is free, unless somebody stays inside the guard: then later. */
@@ -287,7 +298,10 @@ export class MemoryDuties implements Duties {
     discardIfItGoes(this.real, block * blockSize, blockSize)
   }
 
+  /** Half of what is kept back is for compaction, while that gives more than it takes. */
   private takeTarget(): number {
+    const isScarce = freePages(this.allocator) <= reservePages(this.blocks) / 2
+    if (isScarce && this.canCompact) return -1
     const pfn = this.allocator.zones[ZoneKind.Movable]!.alloc(0)
     return pfn === -1 ? this.allocator.zones[ZoneKind.Normal]!.alloc(0) : pfn
   }

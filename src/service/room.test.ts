@@ -104,6 +104,20 @@ test('a full machine whose garbage is everywhere gives room without a free page 
   for (let i = 2; i < nrKeys; i += 3) equal(map.get(`key${i}`), VALUE)
 })
 
+test('a value that needs many pages has as many freed as it needs', async t => {
+  const machine = await bootSmall(t, SIZES)
+  const map = mapOf(machine)
+  const nrKeys = fill(map)
+  for (let i = 0; i < nrKeys; i += 6) map.delete(`key${i}`) // no page is nearly empty
+
+  const huge = 'h'.repeat(800_000)
+  map.set('huge', huge)
+
+  equal(map.get('huge'), huge)
+  for (let i = 0; i < nrKeys; i++) equal(map.get(`key${i}`), i % 6 === 0 ? undefined : VALUE)
+  assertWhole(machine)
+})
+
 function codeOf(call: () => unknown): unknown {
   try {
     call()
