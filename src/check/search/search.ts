@@ -40,22 +40,27 @@ export function search(program: Program, spec: SearchSpec): SearchResult {
 
 /** Without the operations that nobody notices. */
 function searchQuietly(program: Program, spec: SearchSpec): SearchResult {
+  const words = new Words(spec.initial)
   for (;;) {
     try {
-      return searchProgram(new QuietProgram(program, spec.initial), spec)
+      return searchProgram(new QuietProgram(program, spec.initial), spec, words)
     } catch (error) {
       if (!(error instanceof Noticed)) throw error
     }
   }
 }
 
-function searchProgram(program: Program, spec: SearchSpec): SearchResult {
+/** @param words Their values as far as they are known: then fields are wide enough at once. */
+function searchProgram(
+  program: Program,
+  spec: SearchSpec,
+  words = new Words(spec.initial),
+): SearchResult {
   const { mode } = spec
   if (program.nrThreads > THREADS_MAX) {
     throw new Error(`a model has at most ${THREADS_MAX} threads, not ${program.nrThreads}`)
   }
   if (mode.kind === 'pct') return searchAtRandom(placesOf(program, spec, false), mode)
-  const words = new Words(spec.initial)
   for (;;) {
     const places = placesOf(program, spec, mode.kind !== 'preemptions', words)
     const before = program.nrEdges
