@@ -4,16 +4,17 @@
  *
  *     append                                     drop, under the lock of the shard that named it
  *     A1  inside the guard: PTE of my page,      D1  LIVE -= units; if that made it 0,
- *         not write-protected                    D2  and the page is Sealed: retire it
+ *         not write-protected                    D2  the page is Sealed, LIVE still 0: retire it
  *     A2  the entry's words; USED               settle, when nothing of mine is unpublished
  *     A3  outside: LIVE += units                 S1  each full page: seal it
  *         the caller publishes the address       S2  LIVE is 0: retire it
  *
  * LIVE is never less than what is live or about to be: it is raised (A3) before anyone can find
  * the entry, and lowered (D1) after nobody can. So a sealed page whose LIVE is 0 can go. Of D2 and
- * S1, S2, whichever comes last sees both. A thread that dies between leaves LIVE too high, which
- * compaction finds out. A page is not sealed while an entry on it is still to be published: its
- * thread keeps it open until the end of its operation (`settle`).
+ * S1, S2, whichever comes last sees both. A page that was open at D1 may be filled and sealed
+ * before D2, so D2 goes by what LIVE is then. A thread that dies between leaves LIVE too high,
+ * which compaction finds out. A page is not sealed while an entry on it is still to be published:
+ * its thread keeps it open until the end of its operation (`settle`).
  *
  * A page of mine that is write-protected is being moved: I leave it and open another (A1).
  *
@@ -184,7 +185,9 @@ export class Heap {
   dropInside(address: number, units: number): void {
     const vpn = address >>> this.geometry.unitsPerPageShift
     const live = sub(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_LIVE, units) // D1
-    if (live === units && this.pages.isSealed(vpn)) this.pages.retire(vpn) // D2
+    if (live !== units || !this.pages.isSealed(vpn)) return
+    const isEmpty = this.pages.liveOf(vpn) === 0
+    if (isEmpty) this.pages.retire(vpn) // D2
   }
 
   /** Of what this thread appended, nothing is still to be published. */
@@ -218,7 +221,10 @@ export class Heap {
 
   /** Pages one after another, for what is larger than a page. @returns The first, or -1. */
   openRun(kind: number, nrPages: number, mark: number): number {
-    return this.withRoom(nrPages, () => this.pages.openRun(this.map, kind, nrPages, mark))
+    // In large-values.ts a shorter run will do.
+    const canBeLess = kind === VirtualKind.Chunk && nrPages > 1
+    const open = () => this.pages.openRun(this.map, kind, nrPages, mark)
+    return this.withRoom(canBeLess ? 1 : ROOM_TRIES, open)
   }
 
   /** Whether the page was write-protected when it was `locate`d. */
@@ -239,7 +245,7 @@ export class Heap {
 
   private turn(open: Open): boolean {
     this.leavePage(open)
-    const vpn = this.withRoom(1, () => this.pages.open(this.map, VirtualKind.Entries))
+    const vpn = this.withRoom(ROOM_TRIES, () => this.pages.open(this.map, VirtualKind.Entries))
     if (vpn < 0) return false
     open.vpn = vpn
     open.used = PAGE_HEADER_UNITS
@@ -251,8 +257,7 @@ export class Heap {
     open.vpn = 0
   }
 
-  private withRoom(nrPages: number, open: () => number): number {
-    const nrTries = nrPages === 1 ? ROOM_TRIES : 1 // a shorter run is as good
+  private withRoom(nrTries: number, open: () => number): number {
     for (let tries = 0; ; tries++) {
       const vpn = open()
       if (vpn >= 0) return vpn

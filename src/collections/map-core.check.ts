@@ -3,10 +3,12 @@
  * of pages, and deaths, beside readers. What they find is linearizable.
  */
 
+import { load, store } from '#atomics'
 import {
   bucket,
   contextOf,
   deleter,
+  HISTORY,
   migrate,
   migrator,
   OLD,
@@ -18,12 +20,21 @@ import {
   type Thread,
   writer,
 } from '../../test/litmus/map.ts'
+import type { Seen } from '../../test/litmus/map-ends.ts'
 import { linear } from '../../test/litmus/map-history.ts'
 import { mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Slots } from '../locking/slots.ts'
-import { STATE_MASK, UNIT_WORDS, VirtualState } from '../mm/geometry.ts'
+import {
+  STATE_MASK,
+  UNIT_WORDS,
+  VIRTUAL_RECORD_WORDS,
+  VIRTUAL_STATE,
+  VirtualState,
+} from '../mm/geometry.ts'
 import { Growth } from './growth.ts'
+import { Heap } from './heap.ts'
+import { unitsOf, VALUE_BYTES_SHIFT } from './layout.ts'
 import { MapCore, type MapParts } from './map-core.ts'
 import { ShardLocks } from './shard-locks.ts'
 
@@ -54,6 +65,53 @@ const OPEN_MIGRATOR: Thread = {
 }
 const OPENED = 2
 const OPENED_WORDS = 2 * UNIT_WORDS
+
+/** An entry of one word each, with its key, by a thread of its own. */
+const ENTRY = 4 | (4 << VALUE_BYTES_SHIFT)
+
+/** Appends two entries to one page, tells where the first is, and leaves the page. */
+const APPENDER: Thread = {
+  name: 'appender',
+  body: face => {
+    const { heap, key, value } = new MapCore(contextOf(face), 0)
+    const first = heap.append(1, ENTRY, key.words, value)
+    store(face.h, HISTORY, first)
+    heap.append(2, ENTRY, key.words, value)
+    heap.close()
+  },
+}
+
+/** Drops the first of them. */
+function dropper(HeapOrBroken = Heap): Thread {
+  return {
+    name: 'dropper',
+    body: face => {
+      const heap = new HeapOrBroken(contextOf(face), 0)
+      const first = load(face.h, HISTORY)
+      if (first !== 0) heap.drop(first, unitsOf(ENTRY))
+    },
+  }
+}
+
+/** Goes by what was left when it dropped an entry, though more may have come since. */
+class RetiresByOldCount extends Heap {
+  override dropInside(address: number, units: number): void {
+    const vpn = address >>> this.geometry.unitsPerPageShift
+    const live = this.pages.liveOf(vpn)
+    super.dropInside(address, units)
+    if (live === units && this.pages.isSealed(vpn)) this.pages.retire(vpn)
+  }
+}
+
+/** The appender's page stays: its second entry is not dropped. */
+const STAYS = {
+  keys: [1],
+  isDeadly: true, // no table names the entries
+  also: ({ t }: Seen) => {
+    const state = t[OPENED * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE]!
+    return (state & STATE_MASK) === VirtualState.Sealed
+  },
+}
 
 /** Reads key 1 as a text: one of the values, as four bytes. */
 function textReader(values: readonly number[]): Thread {
@@ -102,6 +160,7 @@ export const models = [
   linear('a key is replaced twice', [[{ set: 7 }, { set: 8 }], [{ set: 9 }]], {
     setting: { keys: [1] },
   }),
+  bucket('an entry goes from a page that is filled and left', [APPENDER, dropper()], STAYS),
   bucket(
     'a page is retired and reused beside a reader',
     [writer(1, 7), reader(1, [OLD + 1, 7]), recycler()],
@@ -153,6 +212,14 @@ export const models = [
       { keys: [1], isApart: true },
     ),
     { kind: 'exception' },
+  ),
+  mustFail(
+    bucket(
+      'an entry goes, by what was left of its page',
+      [APPENDER, dropper(RetiresByOldCount)],
+      STAYS,
+    ),
+    { kind: 'atEnd' },
   ),
   mustFail(bucket('without the lock', insertBoth(WITHOUT_LOCKS), { keys: [1] }), {
     kind: 'atEnd',
