@@ -59,6 +59,8 @@ export interface CompactOptions {
   readonly maxPages: number
   /** Only pages of which less than this part is live; from 0 to 1. */
   readonly below: number
+  /** Whether a page is to be left alone; none if left out. */
+  readonly spares?: (vpn: number) => boolean
 }
 
 /** Moves entries together, for the service thread. */
@@ -79,18 +81,23 @@ export class Compactor {
    *
    * @returns How many were retired.
    */
-  compact({ maxPages, below }: CompactOptions): number {
+  compact({ maxPages, below, spares }: CompactOptions): number {
     const { context, candidates } = this
-    const most = below * 2 ** context.memory.geometry.unitsPerPageShift
+    const belowUnits = below * 2 ** context.memory.geometry.unitsPerPageShift
     let nrRetired = 0
-    let rounds = 0
-    for (let i = 0; i < maxPages && rounds < 2; ) {
-      const vpn = candidates.take(most) // C1
-      if (vpn === -1 && candidates.look(most) === 0) rounds++
-      if (vpn === -1) continue
+    let nrInVain = 0 // pages looked at since one was retired
+    for (let i = 0; i < maxPages; ) {
+      const vpn = candidates.take(belowUnits) // C1
+      if (vpn === -1) {
+        if (nrInVain >= context.pages.end() - 1) break
+        nrInVain += candidates.look(belowUnits)
+        continue
+      }
+      if (spares?.(vpn)) continue
       i++
-      rounds = 0
-      if (this.empty(vpn)) nrRetired++
+      if (!this.empty(vpn)) continue
+      nrRetired++
+      nrInVain = 0
     }
     return nrRetired
   }
@@ -110,7 +117,7 @@ export class Compactor {
   private moverOf(map: number): Mover {
     const known = this.movers.get(map)
     if (known !== undefined) return known
-    const onSeal = (vpn: number, live: number) => this.candidates.fill(vpn, live)
+    const onSeal = (vpn: number, live: number) => this.candidates.notePacked(vpn, live)
     const made = new Mover(this.context, map, onSeal, this.parts)
     this.movers.set(map, made)
     return made
@@ -118,7 +125,7 @@ export class Compactor {
 }
 
 /** Moves entries of one map. */
-export class Mover {
+class Mover {
   readonly heap: Heap
   private readonly context: CollectionsContext
   private readonly finder: Finder
@@ -131,8 +138,8 @@ export class Mover {
   constructor(
     context: CollectionsContext,
     map: number,
-    onSeal: (vpn: number, live: number) => void = () => {},
-    parts = PARTS,
+    onSeal: (vpn: number, live: number) => void,
+    parts: MoverParts,
   ) {
     this.context = context
     this.heap = new Heap(context, map, onSeal)

@@ -45,7 +45,7 @@ export interface OfflineReport {
 /**
  * Takes a block offline.
  *
- * @param isWanted Asked with the lock held: what was so before may have changed.
+ * @param isWanted Whether the block is still to go, asked with the lock held; if not, `EBUSY`.
  * @throws {HotplugError} `EINVAL`: no such block, or it is not online. `ENODEV`: it is not there.
  *   `EBUSY`: a page cannot move; `blockedBy` says which, whose, since when. `ENOMEM`: no room
  *   elsewhere. `ETIMEDOUT`: the deadline has passed; `blockedBy` says what was left. A notifier's
@@ -123,7 +123,7 @@ function refuseIfUnmovable(hotplug: Hotplug, limit: Limit, block: number): void 
 }
 
 /** The first pages of a block that somebody has; only those that cannot move, if so asked. */
-export function blockersOf(hotplug: Hotplug, block: number, unmovable = false): Blocker[] {
+function blockersOf(hotplug: Hotplug, block: number, unmovable = false): Blocker[] {
   const { geometry } = hotplug
   const found: Blocker[] = []
   const end = (block + 1) * geometry.pagesPerBlock

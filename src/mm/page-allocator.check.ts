@@ -446,7 +446,7 @@ const USER_AND_OPERATOR = [USER_TWICE, OPERATOR]
 const SLOT_OF_DEAD = { ...TWO, isSlotUsed: true } as const
 const ONE_DEATH = { ...ONE, deaths: 1 } as const
 const TWO_DEATH = { ...TWO, deaths: 1 } as const
-const TWO_DEATH_SOON = { ...TWO_DEATH, preemptions: 0 } as const
+const TWO_DEATH_UNPREEMPTED = { ...TWO_DEATH, preemptions: 0 } as const
 const DRAINS = '1 takes, 1 drains and takes a block'
 
 /** What `npm run check` runs. */
@@ -478,5 +478,8 @@ export const models = [
   broken('goes on with a dead list', [USER_TWICE], SLOT_OF_DEAD, ['atEnd', KeepsOldList]),
   broken('nobody repairs', [USER], ONE_DEATH, ['atEnd', DoesNotRepair]),
   broken('lists of the dead are forgotten', [USER], ONE_DEATH, ['atEnd', ForgetsLists]),
-  broken('lists of the dead are trusted', [USER, OPERATOR], TWO_DEATH_SOON, ['atEnd', TrustsLists]),
+  broken('lists of the dead are trusted', [USER, OPERATOR], TWO_DEATH_UNPREEMPTED, [
+    'atEnd',
+    TrustsLists,
+  ]),
 ]

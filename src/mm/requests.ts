@@ -29,7 +29,7 @@ const DONE = 1
 const KIND = 2
 const ARGUMENTS = 3
 /** Words that a request can say. */
-export const ARGUMENTS_MAX = 4
+const ARGUMENTS_MAX = 4
 /** 0, or why it could not be done: one more than the code's place in HOTPLUG_CODES. */
 const FAILURE = ARGUMENTS + ARGUMENTS_MAX
 const RESULTS = FAILURE + 1

@@ -8,6 +8,7 @@ import {
   MovingPages,
   snapshot,
 } from '../../test/bodies/blocks.ts'
+import { until } from '../../test/thread.ts'
 import { HotplugError, Machine, type Size } from '../index.ts'
 
 const MiB = 2 ** 20
@@ -75,18 +76,12 @@ test('a shrink empties the least used blocks, and keeps what is on them', async 
 test('a resize beside one who takes blocks offline does not go below its size', async t => {
   const machine = await bootSmall(t, { memory: '28MiB' })
   const { memory } = machine
-  const told: (() => void)[] = []
-  const [isOffline, isGoing] = [0, 1].map(i => new Promise<void>(resolve => (told[i] = resolve)))
-  listenTo(machine, async ({ action, block }) => {
-    if (action === 'OFFLINE' && block === 6) told[0]!()
-    if (action === 'GOING_OFFLINE' && block === 1) told[1]!()
-    await new Promise(resolve => setTimeout(resolve, 50)) // others queue up meanwhile
-  })
+  const told = listenTo(machine, () => new Promise(resolve => setTimeout(resolve, 50)))
 
   const resized = memory.resize('16MiB')
-  await isOffline
-  const first = memory.offline(1)
-  await isGoing
+  await until('memory6 is offline', () => told.includes('OFFLINE 6 Movable'))
+  const first = memory.offline(1) // queues up while the notifier takes its time
+  await until('memory1 is going', () => told.includes('GOING_OFFLINE 1 Movable'))
   const second = memory.offline(2)
   const { afterBytes } = await resized
   await Promise.all([first, second])

@@ -42,7 +42,7 @@ const SPARE_PART = 1 / 16
 const TIDY_ROUNDS = 64
 const ROUNDS_MAX = 1024
 
-/** Errors that say that another operator has the block. */
+/** Errors that say that another operator has the block, or has made it needed. */
 const TAKEN: readonly string[] = ['EINVAL', 'ENODEV', 'EBUSY']
 
 /**
@@ -158,13 +158,13 @@ class Resize {
       const block = this.leastUsed()
       if (block === -1) break
       if (!this.fits()) {
-        const used = this.usedPages() * this.hotplug.geometry.pageSize
+        const used = this.usedPages() * hotplug.geometry.pageSize
         this.blockedBy.push({ device: 'memory', reason: `${sizeText(used)} are in use` })
         break
       }
       await this.attempt(block, async () => {
-        await offlineBlock(hotplug, block, limit.rest(), () => this.nrOnline() > this.target)
-        this.returnedBytes += await removeBlock(this.hotplug, block)
+        await offlineBlock(hotplug, block, limit.rest(), () => this.isTooMuch())
+        this.returnedBytes += await removeBlock(hotplug, block)
       })
     }
   }

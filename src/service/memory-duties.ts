@@ -22,6 +22,7 @@ import type { Held } from '../locking/acquire.ts'
 import { Blocks } from '../mm/blocks.ts'
 import { isUnderWay } from '../mm/ends.ts'
 import {
+  BlockState,
   type Geometry,
   MAILBOX,
   type MemoryControl,
@@ -29,7 +30,7 @@ import {
   RETIRE_HEAD,
   ZoneKind,
 } from '../mm/geometry.ts'
-import { type Batch, Migration } from '../mm/migration.ts'
+import { type Batch, Migration, pteAt } from '../mm/migration.ts'
 import { Notifiers } from '../mm/notifiers.ts'
 import { PageAllocator } from '../mm/page-allocator.ts'
 import { Pins } from '../mm/pins.ts'
@@ -52,8 +53,8 @@ const LOOKS = 10
 
 /** How full a page may be, of all that it can hold, to be worth emptying. */
 const BELOW = { always: 0.5, scarce: 0.75, onRequest: 0.95 } as const
-/** Part of the pages that are free, below which they are scarce, and below which very scarce. */
-const SCARCE_PART = { some: 0.2, few: 0.05 } as const
+/** Part of the pages that are free, below which they are scarce, and very scarce. */
+const FREE_PART = { scarce: 0.2, veryScarce: 0.05 } as const
 
 /** The duties, and what they work with. */
 export class MemoryDuties implements Duties {
@@ -77,8 +78,8 @@ export class MemoryDuties implements Duties {
   /** `memAddRemoveLock`, while what a dead operator left waits to be undone. */
   private held: Held | null = null
   private readonly onOwed: () => void
-  /** Whether compaction may still make room for what is migrated. */
-  private canCompact = true
+  /** Whether migration leaves compaction some pages, because that still makes room for it. */
+  private leavesSome = true
 
   constructor(
     tools: Tools,
@@ -122,7 +123,7 @@ export class MemoryDuties implements Duties {
   }
 
   serve(): boolean {
-    this.reclaims.serve(() => this.reclaim())
+    this.reclaims.serve(() => void this.reclaim())
     this.undoDead()
     const request = this.requests.next()
     if (request === null) return false
@@ -137,10 +138,7 @@ export class MemoryDuties implements Duties {
 
   tick(): boolean {
     this.collect()
-    const free = freePages(this.allocator) / this.blocks.onlinePages()
-    const hasFew = free < SCARCE_PART.few ? BELOW.onRequest : BELOW.scarce
-    const below = free < SCARCE_PART.some ? hasFew : BELOW.always
-    const nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below })
+    const nrRetired = this.compact(this.below())
     this.collect()
     return nrRetired > COMPACT_PAGES / 2 // a few are not worth a look at all pages
   }
@@ -189,8 +187,10 @@ export class MemoryDuties implements Duties {
   }
 
   private migrate(block: number, isFirst: boolean): readonly number[] {
-    if (isFirst) this.drain()
-    if (isFirst) this.canCompact = true
+    if (isFirst) {
+      this.drain()
+      this.leavesSome = true
+    }
     this.collect()
     const endsAt = now() + SLICE_MS
     let moved = 0
@@ -203,9 +203,22 @@ export class MemoryDuties implements Duties {
       moved += last.moved
       this.tools.serveBarriers()
     }
-    if (last.stopped === 'noRoom') this.canCompact = this.reclaim()
+    if (last.stopped === 'noRoom' && this.makeRoom()) last = { ...last, stopped: 'no' }
     if (last.stopped !== 'no') this.migration.settle()
     return sliceWords(moved, last, this.migration.leftover(block), longestMs)
+  }
+
+  /**
+   * For what is migrated.
+   *
+   * @returns Whether there is some, or will be; if not, migration may have what is kept back.
+   */
+  private makeRoom(): boolean {
+    const nrRetired = this.reclaim()
+    this.drain() // also what compaction has freed
+    const isThere = freePages(this.allocator) > reservePages(this.blocks) / 2
+    this.leavesSome = isThere || nrRetired > 0 || this.retired.length > 0
+    return this.leavesSome
   }
 
   /** Free pages on threads' lists go back to their zones. */
@@ -226,33 +239,50 @@ export class MemoryDuties implements Duties {
     let nrRetired = 1
     while (nrRetired > 0 && now() < endsAt) {
       const below = freePages(this.allocator) >= wanted ? BELOW.always : BELOW.onRequest
-      nrRetired = this.compactor.compact({ maxPages: COMPACT_PAGES, below })
+      nrRetired = this.compact(below)
       this.collect()
       this.tools.serveBarriers()
     }
     return [nrRetired > 0 ? 1 : 0, freePages(this.allocator) >= wanted ? 1 : 0]
   }
 
+  /** Some pages are emptied, but none of a block that goes: those are moved, to room made here. */
+  private compact(below: number): number {
+    const { blocks, control, geometry } = this
+    const spares = (vpn: number): boolean => {
+      const pfn = (load(control.pageTable, pteAt(vpn)) >>> 1) - 1
+      return blocks.state(pfn >>> geometry.pagesPerBlockShift) === BlockState.GoingOffline
+    }
+    return this.compactor.compact({ maxPages: COMPACT_PAGES, below, spares })
+  }
+
+  /** The fewer pages are free, the fuller ones are worth emptying. */
+  private below(): number {
+    const free = freePages(this.allocator) / this.blocks.onlinePages()
+    if (free < FREE_PART.veryScarce) return BELOW.onRequest
+    return free < FREE_PART.scarce ? BELOW.scarce : BELOW.always
+  }
+
   /**
    * Room for those who found none: as much again as is kept back, if that is not too much work.
    *
-   * @returns Whether any page was freed for it.
+   * @returns How many pages were emptied for it.
    */
-  private reclaim(): boolean {
-    const endsAt = now() + SLICE_MS
+  private reclaim(): number {
     const reserve = reservePages(this.blocks)
-    let nrRetired = 0
     this.collect()
     // Threads' lists may have what is kept back, without which nothing can be compacted.
     if (freePages(this.allocator) <= reserve) this.drain()
+    const endsAt = now() + SLICE_MS
+    let nrRetired = 0
     while (freePages(this.allocator) <= 2 * reserve && now() < endsAt) {
-      const nr = this.compactor.compact({ maxPages: COMPACT_PAGES, below: BELOW.onRequest })
+      const nr = this.compact(BELOW.onRequest)
       if (nr === 0) break
       nrRetired += nr
       this.collect()
       this.tools.serveBarriers()
     }
-    return nrRetired > 0
+    return nrRetired
   }
 
   /** What was retired is free, unless somebody stays inside the guard: then later. */
@@ -298,10 +328,10 @@ export class MemoryDuties implements Duties {
     discardIfItGoes(this.real, block * blockSize, blockSize)
   }
 
-  /** Half of what is kept back is for compaction, while that gives more than it takes. */
+  /** Half of what is kept back is for compaction, which gives more than it takes; if it does. */
   private takeTarget(): number {
-    const isScarce = freePages(this.allocator) <= reservePages(this.blocks) / 2
-    if (isScarce && this.canCompact) return -1
+    const isKeptBack = freePages(this.allocator) <= reservePages(this.blocks) / 2
+    if (isKeptBack && this.leavesSome) return -1
     const pfn = this.allocator.zones[ZoneKind.Movable]!.alloc(0)
     return pfn === -1 ? this.allocator.zones[ZoneKind.Normal]!.alloc(0) : pfn
   }

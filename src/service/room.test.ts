@@ -118,6 +118,18 @@ test('a value that needs many pages has as many freed as it needs', async t => {
   assertWhole(machine)
 })
 
+test('a full machine whose garbage is everywhere gives a whole block', async t => {
+  const machine = await bootSmall(t, { memory: '16MiB', maxMemory: '16MiB' })
+  const map = mapOf(machine)
+  const nrKeys = fill(map)
+  for (let i = 0; i < nrKeys; i++) if (i % 3 === 0) map.delete(`key${i}`)
+
+  await machine.memory.offline(3)
+
+  for (let i = 0; i < nrKeys; i++) equal(map.get(`key${i}`), i % 3 === 0 ? undefined : VALUE)
+  assertWhole(machine)
+})
+
 function codeOf(call: () => unknown): unknown {
   try {
     call()

@@ -50,7 +50,7 @@ function searchQuietly(program: Program, spec: SearchSpec): SearchResult {
   }
 }
 
-/** @param words Their values as far as they are known: then fields are wide enough at once. */
+/** @param words Values that shared words are known to take: fields are wide enough for them. */
 function searchProgram(
   program: Program,
   spec: SearchSpec,
@@ -60,7 +60,7 @@ function searchProgram(
   if (program.nrThreads > THREADS_MAX) {
     throw new Error(`a model has at most ${THREADS_MAX} threads, not ${program.nrThreads}`)
   }
-  if (mode.kind === 'pct') return searchAtRandom(placesOf(program, spec, false), mode)
+  if (mode.kind === 'pct') return searchAtRandom(placesOf(program, spec, false, words), mode)
   for (;;) {
     const places = placesOf(program, spec, mode.kind !== 'preemptions', words)
     const before = program.nrEdges
@@ -71,12 +71,7 @@ function searchProgram(
 }
 
 /** @param symmetric Whether groups of threads are made use of. */
-function placesOf(
-  program: Program,
-  spec: SearchSpec,
-  symmetric: boolean,
-  words = new Words(spec.initial),
-): Places {
+function placesOf(program: Program, spec: SearchSpec, symmetric: boolean, words: Words): Places {
   const threads = symmetric ? spec.threads : spec.threads.map(t => ({ ...t, group: -1 }))
   return new Places(new Automata(program, threads), words, spec)
 }
