@@ -166,6 +166,11 @@ export class Pins implements References {
     for (let record = 0; record < this.nrRecords; record++) {
       const word = load(this.words, this.at(record, WORD))
       if (word === 0 || !isFreed(word >>> 1)) continue // V1
+      const same = load(this.words, this.at(record, WORD))
+      if (same !== word) {
+        record-- // it was given back before its thread left: look again
+        continue
+      }
       if ((word & READY) !== 0) {
         const pin = this.read(record, word >>> 1)
         settle(pin) // V2

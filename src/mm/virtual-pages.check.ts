@@ -5,6 +5,7 @@
 import { exchange, load, loadPlain, type Words } from '#atomics'
 import { onlineAll, PageFrames } from '../../test/litmus/page-frames.ts'
 import { aliveThreads, bugOf, slotOf } from '../../test/litmus/threads.ts'
+import { isShared, isWhole, PUBLISHED, TINY } from '../../test/litmus/virtual-pages.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
@@ -12,7 +13,6 @@ import { Guard } from '../locking/guard.ts'
 import { CACHE_LINE_WORDS, Slots, tokenOf } from '../locking/slots.ts'
 import {
   FREE_LIST_HEADS,
-  type Geometry,
   type MemoryControl,
   PAGE_RECORD_WORDS,
   PageState,
@@ -22,7 +22,6 @@ import {
   STATE_BITS,
   STATE_MASK,
   VIRTUAL_HIGH,
-  VIRTUAL_LIVE,
   VIRTUAL_RECORD_WORDS,
   VIRTUAL_STATE,
   VirtualKind,
@@ -30,24 +29,6 @@ import {
 } from './geometry.ts'
 import { kindOfOwner, mapOfOwner, OWNER_RUN_SHIFT, VirtualPages } from './virtual-pages.ts'
 
-/** Pages of a few words: one that holds the records, two that can be had; vpns 1 to 3. */
-export const TINY: Geometry = {
-  pageSize: 16,
-  blockSize: 64,
-  maxMemory: 64,
-  pageWords: 4,
-  pageWordsShift: 2,
-  blockWords: 16,
-  pagesPerBlock: 4,
-  pagesPerBlockShift: 2,
-  nrBlocks: 1,
-  nrFrames: 3,
-  unitsPerPageShift: 0,
-  nrVirtual: 4,
-  memmapPages: 1,
-}
-
-const PUBLISHED = 0
 /** Whoever dies is recovered from. */
 const ANYBODY = -1
 
@@ -323,55 +304,6 @@ function oneRetired(prepared: Prepared): void {
   seal(prepared, 2)
 }
 
-/** Two frames say that they are one page's; but for a moment after a death none is stale. */
-function isShared(f: Readonly<Record<number, number>>): boolean {
-  const first = f[FREE_LIST_HEADS + 2]!
-  return first !== 0 && (first & 7) === 4 && first === f[FREE_LIST_HEADS + 4]!
-}
-
-interface Readable {
-  readonly t: Readonly<Record<number, number>>
-  readonly e: Readonly<Record<number, number>>
-  readonly f: Readonly<Record<number, number>>
-}
-
-/** Pages that are retired, and those alone, are on the stack, and below the highest. */
-function isStacked({ t, e }: Readable, nrRetired: number): boolean {
-  const stacked = new Set<number>()
-  for (let vpn = e[RETIRE_HEAD]!; vpn !== 0; ) {
-    const at = vpn * VIRTUAL_RECORD_WORDS
-    const isRetired = (t[at + VIRTUAL_STATE]! & STATE_MASK) === VirtualState.Retired
-    if (!isRetired || stacked.has(vpn)) return false
-    stacked.add(vpn)
-    vpn = t[at + VIRTUAL_LIVE]!
-  }
-  return stacked.size === nrRetired
-}
-
-/**
- * Each page is free, or mapped to a frame that says so, and below the highest; each frame is free,
- * or so mapped. What is retired is on the stack.
- */
-function isWhole(s: Readable): boolean {
-  let nrRetired = 0
-  let nrMapped = 0
-  for (let vpn = 1; vpn < TINY.nrVirtual; vpn++) {
-    const pte = s.t[vpn * VIRTUAL_RECORD_WORDS + PTE]!
-    const state = s.t[vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE]! & STATE_MASK
-    if (state === VirtualState.Reserved || (state === VirtualState.Free) !== (pte === 0)) {
-      return false
-    }
-    if (pte === 0) continue
-    if (vpn >= s.e[VIRTUAL_HIGH]!) return false
-    if (state === VirtualState.Retired) nrRetired++
-    nrMapped++
-    const pfn = (pte >>> 1) - 1
-    if (s.f[FREE_LIST_HEADS + 2 * pfn] !== ((vpn << 3) | 4)) return false
-  }
-  const frames = [1, 2].filter(pfn => s.f[FREE_LIST_HEADS + 2 * pfn] !== 0)
-  return frames.length === nrMapped && isStacked(s, nrRetired)
-}
-
 /** Reuses a page at once. */
 class WithoutGrace extends VirtualPages {}
 
@@ -407,6 +339,32 @@ function freeStale(Pages: typeof VirtualPages) {
   return (face: Face): void => void pagesOf(face, Pages).freeStale()
 }
 
+/** Goes by the word that it saw before it looked at the thread. */
+class GoesByOldWord extends VirtualPages {
+  override wordOfDead(vpn: number): number {
+    const word = this.stateOf(vpn)
+    const state = word & STATE_MASK
+    if (state === VirtualState.Free || state === VirtualState.Sealed) return 0
+    return this.slot.slots.isAlive(word >>> STATE_BITS) ? 0 : word
+  }
+}
+
+/** As an owner, and leaves. */
+function leaver(face: Face): void {
+  owner(VirtualPages)(face)
+  new Slots(face.s).close(face.id, 0)
+}
+
+/** What the service thread does after others have gone. */
+function recoverOthers(Pages: typeof VirtualPages) {
+  return (face: Face): void => {
+    const pages = pagesOf(face, Pages)
+    pages.recoverDead()
+    new Guard(slotOf(face.s, face.id), face.g, 0).synchronize()
+    pages.freeStale()
+  }
+}
+
 const OWNER = { name: 'owner', body: owner(VirtualPages) }
 const OPENER = { name: 'opener', body: opener(1) }
 const OPENERS = { name: 'opener', body: opener(2) }
@@ -430,6 +388,14 @@ export const models = [
     OWNER,
     { name: 'scanner', body: freeStale(VirtualPages) },
   ]),
+  virtualPages(
+    '1 takes, retires and leaves, others are recovered from',
+    [
+      { name: 'leaver', body: leaver },
+      { name: 'service', body: recoverOthers(VirtualPages) },
+    ],
+    { before: published },
+  ),
   virtualPages('1 takes and retires and may die', [OWNER, recovery(VirtualPages)], {
     deaths: 1,
     before: published,
@@ -464,6 +430,17 @@ export const models = [
       { before: published },
     ),
     { kind: 'exception' },
+  ),
+  mustFail(
+    virtualPages(
+      'what the living did before they left is taken back',
+      [
+        { name: 'leaver', body: leaver },
+        { name: 'service', body: recoverOthers(GoesByOldWord) },
+      ],
+      { before: published },
+    ),
+    { kind: 'atEnd' },
   ),
   mustFail(
     virtualPages('nobody recovers', [OWNER, recovery(TakesUnmarked)], {

@@ -73,6 +73,8 @@ export const OWNER_RUN_SHIFT = 11
 
 const MAP_SHIFT = 3
 
+const NOTHING: ReadonlySet<number> = new Set()
+
 /** The map that a page's `VIRTUAL_OWNER` names. */
 export function mapOfOwner(owner: number): number {
   return (owner >>> MAP_SHIFT) & 0xff
@@ -224,15 +226,13 @@ export class VirtualPages {
    */
   recoverDead(): number {
     const end = this.end()
-    let stacked: Set<number> | null = null
+    let stacked: ReadonlySet<number> = NOTHING
     let nrChanged = 0
     for (let vpn = 1; vpn < end; vpn++) {
-      const word = this.stateOf(vpn)
-      const state = word & STATE_MASK
-      if (state === VirtualState.Free || state === VirtualState.Sealed) continue
-      if (this.slot.slots.isAlive(word >>> STATE_BITS)) continue
+      const state = this.wordOfDead(vpn) & STATE_MASK
+      if (state === VirtualState.Free) continue
       if (state === VirtualState.Retired) {
-        stacked ??= this.stacked()
+        if (!stacked.has(vpn)) stacked = this.stacked() // none goes from it meanwhile
         if (stacked.has(vpn)) continue
         this.setState(vpn, this.mine(VirtualState.Retired))
         this.push(vpn)
@@ -241,6 +241,23 @@ export class VirtualPages {
       nrChanged++
     }
     return nrChanged
+  }
+
+  /**
+   * Part of `recoverDead`: state and token of a page whose thread is gone, else 0. It may have left
+   * with its work done between a look at the word and one at the thread: so the word counts that is
+   * there when the thread is not.
+   */
+  wordOfDead(vpn: number): number {
+    for (;;) {
+      const word = this.stateOf(vpn)
+      const state = word & STATE_MASK
+      if (state === VirtualState.Free || state === VirtualState.Sealed) return 0
+      const isAlive = this.slot.slots.isAlive(word >>> STATE_BITS)
+      if (isAlive) return 0
+      const same = this.stateOf(vpn)
+      if (same === word) return word
+    }
   }
 
   /**
