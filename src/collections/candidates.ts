@@ -60,11 +60,11 @@ export class Candidates {
 
   /**
    * Looks at the next window, after the last at the first again, for pages with fewer than
-   * `belowUnits` live.
+   * `belowUnits` live that are not to be left alone.
    *
    * @returns How many pages it has, or 1 if there is none.
    */
-  look(belowUnits: number): number {
+  look(belowUnits: number, spares: (vpn: number) => boolean = () => false): number {
     const end = this.pages.end()
     this.startVpn = this.endVpn < end ? this.endVpn : 1
     this.endVpn = Math.min(this.startVpn + (1 << WINDOW_SHIFT), Math.max(1, end))
@@ -73,7 +73,8 @@ export class Candidates {
     let nrKeys = 0
     for (let i = 0; i < nrPages; i++) {
       const live = this.worth(this.startVpn + i)
-      if (live >= 0 && live < belowUnits) this.keys[nrKeys++] = (live << WINDOW_SHIFT) | i
+      if (live < 0 || live >= belowUnits || spares(this.startVpn + i)) continue
+      this.keys[nrKeys++] = (live << WINDOW_SHIFT) | i
     }
     this.keys.subarray(0, nrKeys).sort()
     this.nrKeys = Math.min(nrKeys, RANKED_MAX)

@@ -90,7 +90,7 @@ export class Compactor {
       const vpn = candidates.take(belowUnits) // C1
       if (vpn === -1) {
         if (nrInVain >= context.pages.end() - 1) break
-        nrInVain += candidates.look(belowUnits)
+        nrInVain += candidates.look(belowUnits, spares)
         continue
       }
       if (spares?.(vpn)) continue

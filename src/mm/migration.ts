@@ -138,6 +138,11 @@ export class Migration {
     return { moved: moving.length, stopped: isShort ? 'noRoom' : 'no' }
   }
 
+  /** Whether no frame awaits M7. */
+  isSettled(): boolean {
+    return this.old.length === 0
+  }
+
   /** M7, for the last batch. */
   settle(): void {
     if (this.old.length === 0) return
@@ -248,7 +253,7 @@ export class Migration {
     notify(this.control.events, WRITE_PROTECT_EVENT)
   }
 
-  /** M7. */
+  /** M7, after a grace period. */
   freeOld(): void {
     if (this.old.length > 0) this.targets.give(this.old)
     this.old = []

@@ -215,7 +215,7 @@ export class MemoryDuties implements Duties {
    */
   private makeRoom(): boolean {
     const nrRetired = this.reclaim()
-    this.drain() // also what compaction has freed
+    if (this.retired.length === 0) this.drain() // also what compaction has freed
     const isThere = freePages(this.allocator) > reservePages(this.blocks) / 2
     this.leavesSome = isThere || nrRetired > 0 || this.retired.length > 0
     return this.leavesSome
@@ -285,12 +285,13 @@ export class MemoryDuties implements Duties {
     return nrRetired
   }
 
-  /** What was retired is free, unless somebody stays inside the guard: then later. */
+  /** What was retired, or has moved, is free; later, if somebody stays inside the guard. */
   private collect(): void {
     const head = load(this.control.events, RETIRE_HEAD)
     if (head !== 0) for (const vpn of this.pages.takeRetired()) this.retired.push(vpn)
-    if (this.retired.length === 0) return
+    if (this.retired.length === 0 && this.migration.isSettled()) return
     if (this.tools.locks.guard.trySynchronize(LOOKS) !== -1) return
+    this.migration.freeOld()
     for (let i = 0; i < this.retired.length; i++) this.pages.release(this.retired[i]!)
     this.retired = []
   }
