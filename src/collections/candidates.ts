@@ -15,7 +15,7 @@ import { kindOfOwner, type VirtualPages } from '../mm/virtual-pages.ts'
 const WINDOW_SHIFT = 16
 /** Pages that one look is good for. */
 const RANKED_MAX = 512
-/** What must be left of what a page was packed with, at belowUnits, to be packed once more. */
+/** What must be left of what a page was packed with, at most, to be packed once more. */
 const WORTH_WHILE = 0.9
 
 /** The service thread's list of pages that are worth emptying. */

@@ -11,7 +11,7 @@ import {
   snapshot,
   untilAllFree,
 } from '../../test/bodies/blocks.ts'
-import { sharedWords, TestThread } from '../../test/thread.ts'
+import { sharedWords, TestThread, until } from '../../test/thread.ts'
 import type { Blocker, HotplugError, Machine, OfflineReport, Progress } from '../index.ts'
 
 const BODIES = new URL('../../test/bodies/blocks.js', import.meta.url)
@@ -208,6 +208,7 @@ for (const how of ['aborted', 'ended by its progress report'] as const) {
     const offline = machine.memory.offline(1, { signal: abort.signal, onProgress })
     await rejects(offline, /enough/)
     insides(machine).allocator.freePage(stuck)
+    await until('frames of pages that moved are free', () => nrHeld(machine) === pages.vpns.length)
 
     equal(reports.length, 1)
     ok(reports[0]!.pagesLeft > 0)
