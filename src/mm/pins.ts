@@ -164,13 +164,8 @@ export class Pins implements References {
   ): PinRecord[] {
     const found: PinRecord[] = []
     for (let record = 0; record < this.nrRecords; record++) {
-      const word = load(this.words, this.at(record, WORD))
-      if (word === 0 || !isFreed(word >>> 1)) continue // V1
-      const same = load(this.words, this.at(record, WORD))
-      if (same !== word) {
-        record-- // it was given back before its thread left: look again
-        continue
-      }
+      const word = this.wordOfGone(record, isFreed) // V1
+      if (word === 0) continue
       if ((word & READY) !== 0) {
         const pin = this.read(record, word >>> 1)
         settle(pin) // V2
@@ -179,6 +174,16 @@ export class Pins implements References {
       store(this.words, this.at(record, WORD), 0) // V3: nobody else changes it
     }
     return found
+  }
+
+  /** The word of a record whose thread is gone, as it is when the thread is not; else 0. */
+  private wordOfGone(record: number, isFreed: (token: number) => boolean): number {
+    for (;;) {
+      const word = load(this.words, this.at(record, WORD))
+      if (word === 0 || !isFreed(word >>> 1)) return 0
+      const same = load(this.words, this.at(record, WORD))
+      if (same === word) return word // else it was given back before its thread left
+    }
   }
 
   private claim(record: number): boolean {
