@@ -258,6 +258,10 @@ class Progress {
   }
 }
 
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit() // whoever reads it has seen enough: `hotplug-check | head`
+})
 try {
   process.exitCode = await main()
 } catch (error) {
