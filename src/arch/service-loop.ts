@@ -7,7 +7,8 @@
 import { parentPort } from 'node:worker_threads'
 import { installBarrier, load, wait } from '#atomics'
 import { HotplugLocks } from '../locking/hotplug-locks.ts'
-import { DOORBELL, type Slot, Slots, Status, type ThreadOracle } from '../locking/slots.ts'
+import { Roll } from '../locking/roll.ts'
+import { DOORBELL, type Slot, Slots, type ThreadOracle } from '../locking/slots.ts'
 import { BarrierRequests } from './barrier.ts'
 import { type Control, SERVICE_SLOT } from './control.ts'
 import { membarrier } from './linux.ts'
@@ -88,33 +89,6 @@ function takeSlot(
   const locks = new HotplugLocks(slot, control.locks, control.lockdep)
   if (slot.generation > 0) slots.close(SERVICE_SLOT, slot.generation - 1)
   return { slot, locks }
-}
-
-/** What slots were at the last look: threads also detach, or are closed by others. */
-class Roll {
-  private readonly slots: Slots
-  private readonly states: number[]
-
-  constructor(slots: Slots) {
-    this.slots = slots
-    this.states = Array.from({ length: slots.nrSlots }, (_, i) => slots.stateAt(i))
-  }
-
-  /** Whether somebody has gone since the last look. */
-  hasChanged(): boolean {
-    let hasChanged = false
-    for (let i = 0; i < this.slots.nrSlots; i++) {
-      const state = this.slots.stateAt(i)
-      if (state !== this.states[i] && !isArrival(this.states[i]!, state)) hasChanged = true
-      this.states[i] = state
-    }
-    return hasChanged
-  }
-}
-
-/** Whether a slot that was free is now somebody's, and nothing else was between. */
-function isArrival(before: number, after: number): boolean {
-  return (before & 3) === Status.Free && after === (before | Status.Alive)
 }
 
 interface Loop {
