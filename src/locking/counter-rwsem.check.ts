@@ -127,6 +127,13 @@ function inside(face: Face, label: string): void {
   face.cs('')
 }
 
+/** Ends a read that it has not begun: P3 warns and repairs the count. */
+function putsTooMany(face: Face): void {
+  const mems = memHotplug(face, false)
+  mems.upRead()
+  assert(mems.nrWarnings === 1, 'no warning')
+}
+
 interface Thread {
   readonly name: string
   readonly count?: number
@@ -244,6 +251,7 @@ export const models = [
   mems('T5, fixed: nobody is erased', nestsErased(fixed)),
 
   mems('before, one writer', threadsOf(2, 1, old)),
+  mems('before, a put too many', [{ name: 'putter', count: 2, body: putsTooMany }]),
 
   mems('counter rwsem, 1+1, one dies', threadsOf(1, 1, fixed), 1),
   afterDeath('counter rwsem, 1+1 after a death'),

@@ -99,6 +99,22 @@ function twoOrders(name: string, Graph: typeof LockdepGraph, deaths: number) {
 }
 
 export const models = [
+  model({
+    name: 'lockdep: one alone is told of its own reverse',
+    shared: t => ({ g: t.int32(TWO), r: t.int32({ REPORTS: 0 }) }),
+    threads: [
+      {
+        name: 'alone',
+        body({ g, r }) {
+          const graph = new LockdepGraph(g, 2)
+          insertInto(graph, r, 0, 1)
+          insertInto(graph, r, 1, 0)
+        },
+      },
+    ],
+    atEnd: s => s.r.REPORTS === 1 && isSettled(s.g.AB) && s.g.BA === 0,
+  }),
+
   twoOrders('lockdep: a -> b and b -> a at once', LockdepGraph, 0),
 
   twoOrders('lockdep: a -> b and b -> a at once, one dies', LockdepGraph, 1),
