@@ -16,6 +16,8 @@ const NR_PAGES = 3
 const RECORDS = Pins.words(1)
 const PAGE = 0
 const FREED = 1
+const GONE = 2
+const PAGE_WORDS = { PAGE, FREED, GONE } as const
 
 interface Face {
   readonly s: Words
@@ -83,7 +85,7 @@ function looking(name: string, K: Kind, { count, times }: { count: number; times
     name,
     shared: t => ({
       p: t.int32(RECORDS),
-      page: t.int32({ PAGE, FREED }),
+      page: t.int32(PAGE_WORDS),
       s: t.int32(Slots.words(3), { init: aliveThreads }),
     }),
     threads: [
@@ -107,7 +109,7 @@ function holderDies(name: string, K: Kind) {
     name,
     shared: t => ({
       p: t.int32(RECORDS),
-      page: t.int32({ PAGE, FREED }),
+      page: t.int32(PAGE_WORDS),
       s: t.int32(Slots.words(2), { init: aliveThreads }),
     }),
     threads: [
@@ -154,7 +156,7 @@ function recoveryDies(name: string, K: Kind) {
           words.fill(1, TURN, NR_PAGES + 1)
         },
       }),
-      page: t.int32({ PAGE, FREED }, { init: words => words.fill(1, PAGE, PAGE + 1) }),
+      page: t.int32(PAGE_WORDS, { init: words => words.fill(1, PAGE, PAGE + 1) }),
       s: t.int32(Slots.words(3), { init: aliveThreads }),
     }),
     threads: [
@@ -170,6 +172,38 @@ function recoveryDies(name: string, K: Kind) {
     ],
     deaths: 1,
     atEnd: s => s.p[WORD] === 0 && s.page.PAGE === 0,
+  })
+}
+
+/** A holder that releases and leaves, one that takes the record next, and who recovers. */
+function holderLeaves(name: string, K: Kind) {
+  return model({
+    name,
+    shared: t => ({
+      p: t.int32(RECORDS),
+      page: t.int32(PAGE_WORDS),
+      s: t.int32(Slots.words(3), { init: aliveThreads }),
+    }),
+    threads: [
+      {
+        name: 'leaver',
+        body: face => {
+          holder(face, K, 1)
+          store(face.page, GONE, 1)
+        },
+      },
+      { name: 'next', body: face => holder(face, K, 1) },
+      {
+        name: 'service',
+        body: face => {
+          const isFreed = (token: number): boolean =>
+            token === tokenOf(0, 0) && load(face.page, GONE) === 1
+          pinsOf(face, K).recover(isFreed, () => settle(face))
+        },
+      },
+    ],
+    never: s => s.in('holds') > 1,
+    atEnd: s => s.p[WORD] === 0,
   })
 }
 
@@ -243,6 +277,15 @@ class ForgetsUnready extends Pins {
   }
 }
 
+/** Goes by the word that it read before it asked whether the thread is there. */
+class LooksOnce extends Pins {
+  override recover(isFreed: (token: number) => boolean): PinRecord[] {
+    const word = load(this.words, WORD)
+    if (word !== 0 && isFreed(word >>> 1)) store(this.words, WORD, 0)
+    return []
+  }
+}
+
 const oneTwice = { count: 1, times: 2 }
 const two = { count: 2, times: 1 }
 
@@ -252,7 +295,7 @@ export const models = [
     name: 'pins: one alone',
     shared: t => ({
       p: t.int32(RECORDS),
-      page: t.int32({ PAGE, FREED }),
+      page: t.int32(PAGE_WORDS),
       s: t.int32(Slots.words(1), { init: aliveThreads }),
     }),
     threads: [{ name: 'holder', body: alone }],
@@ -262,11 +305,13 @@ export const models = [
   looking('pins: two take, one looks', Pins, two),
   holderDies('pins: the holder dies', Pins),
   recoveryDies('pins: who recovers dies', Pins),
+  holderLeaves('pins: a holder leaves, another takes its record', Pins),
   mustFail(looking('pins: counts no turn', CountsNoTurn, oneTwice), { kind: 'exception' }),
   mustFail(looking('pins: is ready before it is filled', ReadyTooEarly, oneTwice), {
     kind: 'exception',
   }),
   mustFail(looking('pins: takes what was free', TakesBlindly, two)),
   mustFail(recoveryDies('pins: takes out, then settles', SettlesLast)),
+  mustFail(holderLeaves('pins: looks once at a word', LooksOnce)),
   mustFail(holderDies('pins: forgets what is not ready', ForgetsUnready)),
 ]
