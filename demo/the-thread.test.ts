@@ -37,6 +37,6 @@ test('real threads hang where the checker says, and not with the private mutex',
 
 test('what makes no sense is answered with the help and status 2', () => {
   equal(demo('--help').status, 0)
-  match(demo('--help').stdout, /npm start -- \[options\]/)
+  match(demo('--help').stdout, /npm run demo:2017 -- \[options\]/)
   equal(demo('--seconds', 'many').status, 2)
 })

@@ -1,5 +1,5 @@
 /*
- * `npm start`, `npm run demo:2017`: the race in the memory hotplug lock of 2017 on real threads,
+ * `npm run demo:2017`: the race in the memory hotplug lock of 2017 on real threads,
  * and its cure.
  *
  *     1  the checker finds the shortest schedule that leaves a writer asleep for ever
@@ -19,7 +19,7 @@ const CHECKS = new URL('../src/locking/counter-rwsem.check.js', import.meta.url)
 const BEFORE: ModelPlace = { file: CHECKS, name: 'T2, before: wakes one of two' }
 const FIXED: ModelPlace = { file: CHECKS, name: 'T2, fixed' }
 
-const HELP = `npm start -- [options]
+const HELP = `npm run demo:2017 -- [options]
 
 The race in Linux's memory hotplug lock of 2014 to 2017 on real threads, its cure of March 2017, and
 a torture of all locks. docs/the-thread.md tells the story.

@@ -10,7 +10,7 @@
  * write through one to a block that has left raises no error and makes its page resident again, so
  * whoever has a view asks the block's state first.
  *
- * What is pinned to words that somebody sleeps on is never here, but in the control buffer.
+ * Words that somebody sleeps on are never here, but in the control buffer.
  */
 import type { Words } from '#atomics'
 import { assert } from '../lib/assert.ts'

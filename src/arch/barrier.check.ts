@@ -41,7 +41,7 @@ class Bell {
 function asker({ b, d, id }: Face, Requests: Kind, times = 1): void {
   for (let i = 0; i < times; i++) {
     const before = load(d, BARRIERS)
-    new Requests(b, REQUESTED).request(new Bell(d), () => {})
+    new Requests(b, 0).request(new Bell(d), () => {})
     const after = load(d, BARRIERS)
     if (after === before) throw new Error('no barrier since it asked')
   }
@@ -63,7 +63,7 @@ function areAllServed(d: Words, nrAskers: number): boolean {
 
 /** Serves until `nrAskers` are served. */
 function service({ b, d }: Face, Requests: Kind, nrAskers: number): void {
-  const requests = new Requests(b, REQUESTED)
+  const requests = new Requests(b, 0)
   requests.start()
   for (;;) {
     const bell = load(d, BELL)

@@ -8,7 +8,8 @@
  *     R4  leave                          W4  inside the guard: find the key's slot, its page not
  *                                            write-protected; slot = the new entry
  *     remove: W3, then                   W5  COUNT, USED; the old entry is dropped
- *     W4' slot = TOMBSTONE               W6  unlock
+ *     W4' slot = TOMBSTONE, or 0         W6  unlock
+ *         if the next one is empty
  *
  * Linearizable per key: W4 is one store, made while the writer has the lock, and what a reader
  * finds is what the key was at some moment of its search (finder.ts). An entry is whole before W4

@@ -24,11 +24,11 @@ import {
   wordsOf,
 } from './layout.ts'
 
-/** What was found, if not a small value. */
+/** There is no entry. */
 export const ABSENT = -1
 /** The value is not on its entry's page. */
 export const LARGE = -2
-/** The value is longer than there is room: by `nrBytes`. */
+/** The value does not fit; `nrBytes` says how long it is. */
 export const LONG = -3
 
 /** Bytes that results are cut from, and the longest that is. */

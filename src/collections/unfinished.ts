@@ -60,13 +60,13 @@ export class Unfinished {
     this.old = new LargeRecord(recordWords)
   }
 
-  /** W3; counts again if the last owner died. */
+  /** W3 of map-core.ts; counts again if the last owner died. */
   lock(shard: number): void {
     this.locked = shard
     if (this.locks.lock(shard)) this.growth.recount(shard)
   }
 
-  /** W6. */
+  /** W6 of map-core.ts. */
   unlock(shard: number): void {
     this.locks.unlock(shard)
     this.locked = NONE

@@ -169,7 +169,7 @@ export class Completion implements Acquisition, Recoverable {
     this.slot.assertAttached(`wait for ${this.name}`)
     if (this.pass()) return true
     const completer = load(this.words, this.index + COMPLETER)
-    if (completer === 0 || this.slot.slots.isAlive(completer)) return false
+    if (completer === 0 || this.slot.slots.isAlive(completer)) return false // W3
     if (this.pass()) return true // what it did before it died
     this.refuseToWaitForTheDead(completer)
   }

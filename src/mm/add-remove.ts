@@ -7,7 +7,6 @@
  *     A3  no huge pages, records of its pages     V3  its memory goes back to the system;
  *         in its first ones                           if that keeps it: Offline, EBUSY
  *     A4  Offline                                 V4  Absent
- *     A5  lock released; online, if so asked
  *
  * A block has addresses before it is Adding: who finds it so, and its operator dead, discards it.
  * Adding is all or nothing: what was added before a block that fails leaves again, and where the
@@ -162,6 +161,7 @@ export async function removeBlock(
     requireBlock(hotplug, limit.operation, block)
     const state = hotplug.blocks.stateName(block)
     if (state !== 'offline') {
+      // V1
       const reason = `${blockName(block)} is ${state}`
       const blockedBy = [{ device: blockName(block), reason }]
       throw new HotplugError('EBUSY', limit.operation, reason, { blockedBy })

@@ -33,7 +33,7 @@
  * words: PTEs that are protected it unprotects; frames whose word names a page that another frame
  * has become are stale (virtual-pages.ts); targets are those of a dead thread (page-allocator.ts).
  *
- * Design: DESIGN 3, after the kernel's migrate_pages(). Checked by migration.check.ts.
+ * After the kernel's migrate_pages(). Checked by migration.check.ts.
  */
 import { add, copyWords, load, loadPlain, notify, store, wait } from '#atomics'
 import { isBroken } from '#protections'

@@ -3,9 +3,10 @@
  *
  *     F1  the block is Online, else EINVAL; a page that cannot move: EBUSY
  *     F2  isolated: it gives out no page and keeps each page freed into it; GoingOffline
- *     F3  per-CPU lists drained; GOING_OFFLINE: a veto ends it
- *     F4  batches are moved until nobody has a page of it (migration.ts); ends early by an abort,
- *         a deadline, a page that cannot move (EBUSY), or no room elsewhere (ENOMEM)
+ *     F3  GOING_OFFLINE: a veto ends it
+ *     F4  per-CPU lists drained; batches are moved until nobody has a page of it (migration.ts);
+ *         ends early by an abort, a deadline, a page that cannot move (EBUSY), or no room
+ *         elsewhere (ENOMEM)
  *     F5  point of no return: its pages leave the zone; Offline
  *     F6  OFFLINE; who dies before has it told by others (ends.ts)
  *

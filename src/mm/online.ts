@@ -50,6 +50,7 @@ export async function onlineBlock(
     requireBlock(hotplug, limit.operation, block)
     const { blocks, zones } = hotplug
     if (blocks.state(block) !== BlockState.Offline) {
+      // N1
       const reason = `${blockName(block)} is ${blocks.stateName(block)}`
       throw new HotplugError('EINVAL', limit.operation, reason)
     }

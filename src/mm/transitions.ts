@@ -14,7 +14,7 @@
  * before the zone has its pages, and until the zone has none of them any more. That notifiers are
  * to be told how it ended is noted before all else (ends.ts).
  *
- * Checked by recovery.check.ts.
+ * Letters are those of add-remove.ts, online.ts and offline.ts. Checked by recovery.check.ts.
  */
 import { assert } from '../lib/assert.ts'
 import type { Blocks } from './blocks.ts'

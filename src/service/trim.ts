@@ -30,13 +30,15 @@ export function trimBlock(
   const kind = blocks.zoneKind(block)
   const zone = zones[kind]!
   const orderMin = Math.log2(CHUNK_BYTES_MIN / pageSize)
-  const taken = takeChunks(zone, block, [orderMin, pagesPerBlockShift])
+  const taken = takeChunks(zone, block, [orderMin, pagesPerBlockShift]) // T1
   let bytes = 0
   try {
-    for (const [pfn, order] of taken) bytes += real.discard(pfn * pageSize, pageSize << order)
+    for (const [pfn, order] of taken) {
+      bytes += real.discard(pfn * pageSize, pageSize << order) // T2
+    }
   } finally {
     zone.begin()
-    for (const [pfn, order] of taken) zone.put(pfn, order)
+    for (const [pfn, order] of taken) zone.put(pfn, order) // T3
     zone.end()
   }
   return bytes
