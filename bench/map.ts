@@ -1,6 +1,8 @@
 /*
  * What a SharedMap costs beside a private Map and lmdb, which is what threads share data with
- * today. 200,000 keys `key0`, `key1`, ...; values of one length; keys looked up in random order.
+ * today. 200,000 keys `key0`, `key1`, ...; values of one length. Keys are looked up in random
+ * order, each as often as any other, which leaves nothing in any cache; or as the Yahoo! Cloud
+ * Serving Benchmark draws them, the k-th most popular one in proportion to 1 / k^0.99.
  *
  * All subjects are in one thread of one process; their rounds alternate, so that a disturbance of
  * the machine hits all alike, and medians are compared within one run. Both maps encode alike:
@@ -18,6 +20,7 @@ const KEYS = 200_000
 const LOOKUPS = 50_000
 const WRITES = 20_000
 const SYNC_WRITES = 500
+const ZIPFIAN_CONSTANT = 0.99
 const WARM_UP_ROUNDS = 3
 /** Bytes a key and value take at most, headers and tables and room beside them included. */
 const OVERHEAD_BYTES = 1000
@@ -32,10 +35,12 @@ interface Lmdb {
 }
 const LMDB: string = 'lmdb'
 
-/** The values of one run. */
+/** What is looked up in one run. */
 export interface MapSetting {
   readonly codec: 'utf8' | 'bytes'
   readonly valueBytes: number
+  /** How often each key is; what is `zipfian` is only read. */
+  readonly keys: 'uniform' | 'zipfian'
 }
 
 /** What one call took. */
@@ -45,8 +50,10 @@ export interface MapFigure extends MapSetting {
 }
 
 /** The runs of docs/benchmarks.md. */
-export const MAP_SETTINGS: readonly MapSetting[] = (['utf8', 'bytes'] as const).flatMap(codec =>
-  [20, 100, 4096].map(valueBytes => ({ codec, valueBytes })),
+export const MAP_SETTINGS: readonly MapSetting[] = (['uniform', 'zipfian'] as const).flatMap(keys =>
+  (['utf8', 'bytes'] as const).flatMap(codec =>
+    [20, 100, 4096].map(valueBytes => ({ codec, valueBytes, keys })),
+  ),
 )
 
 type Value = string | Uint8Array
@@ -88,10 +95,11 @@ export async function measureMaps(setting: MapSetting, nrRounds: number): Promis
 async function subjectsOf(
   machine: Machine,
   lmdb: Lmdb,
-  { codec, valueBytes }: MapSetting,
+  { codec, valueBytes, keys: drawn }: MapSetting,
 ): Promise<Subject[]> {
   const keys = Array.from({ length: KEYS }, (_, i) => `key${i}`)
-  const order = Array.from({ length: LOOKUPS }, () => keys[Math.floor(Math.random() * KEYS)]!)
+  const draw = drawn === 'zipfian' ? zipfian(KEYS) : () => Math.floor(Math.random() * KEYS)
+  const order = Array.from({ length: LOOKUPS }, () => keys[draw()]!)
   const some = order.slice(0, WRITES)
   const few = order.slice(0, SYNC_WRITES)
   const value = codec === 'utf8' ? 'v'.repeat(valueBytes) : Buffer.alloc(valueBytes, 7)
@@ -119,16 +127,44 @@ async function subjectsOf(
     for (const key of some) done = lmdb.put(key, value)
     await done
   }
-  return [
+  const reads = [
     subject('SharedMap get', order, key => map.get(key)!.length),
     subject('lmdb get', order, key => lmdb.get(key)!.length),
     subject('Map get', order, key => local.get(key)!.length),
     subject('Map get, copied', order, key => Buffer.from(local.get(key) as string).length),
     subject('SharedMap getInto', order, key => map.getInto(key, into)),
     subject('lmdb getBinaryFast', order, key => lmdb.getBinaryFast(key)!.length),
+  ]
+  if (drawn === 'zipfian') return reads
+  return [
+    ...reads,
     subject('SharedMap set', some, key => map.set(key, value) && 1),
     { name: 'lmdb put, batched', nrCalls: WRITES, run: putBatched },
     subject('lmdb putSync', few, key => Number(lmdb.putSync(key, value))),
     subject('Map set, copied', some, key => local.set(key, Buffer.from(value as string)) && 1),
   ]
+}
+
+/** Draws from [0, `count`), popular ones spread over all of it. */
+function zipfian(count: number): () => number {
+  const byRank = Array.from({ length: count }, (_, i) => i)
+  const upTo = new Float64Array(count)
+  let sum = 0
+  for (let i = 0; i < count; i++) {
+    const other = i + Math.floor(Math.random() * (count - i))
+    const swapped = byRank[i]!
+    byRank[i] = byRank[other]!
+    byRank[other] = swapped
+    upTo[i] = sum += 1 / (i + 1) ** ZIPFIAN_CONSTANT
+  }
+  return () => {
+    const at = Math.random() * sum
+    let [low, high] = [0, count - 1]
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if (upTo[middle]! > at) high = middle
+      else low = middle + 1
+    }
+    return byRank[low]!
+  }
 }

@@ -36,14 +36,14 @@ export function locksTable(figures: readonly LockFigure[]): Table {
 
 /** Calls of one run in nanoseconds, and as multiples of SharedMap's own call of that kind. */
 export function mapsTable(figures: readonly MapFigure[]): Table {
-  const { codec, valueBytes } = figures[0]!
+  const { codec, valueBytes, keys } = figures[0]!
   const ours = (name: string): MapFigure | undefined => {
     const isWrite = /set|put/.test(name)
     const call = isWrite ? 'set' : /Binary|Into/.test(name) ? 'getInto' : 'get'
     return figures.find(figure => figure.name === `SharedMap ${call}`)
   }
   return {
-    title: `A map of values of ${valueBytes} bytes, ${codec}: ns a call, one thread`,
+    title: `A map of values of ${valueBytes} bytes, ${codec}, ${keys} keys: ns a call, one thread`,
     head: ['call', 'ns', 'x SharedMap'],
     rows: figures.map(figure => [
       figure.name,

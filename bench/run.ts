@@ -41,7 +41,7 @@ const parts = new Map<string, () => Promise<Table[]>>([
     async () => {
       const tables = []
       for (const setting of MAP_SETTINGS) {
-        console.error(`map: ${setting.codec}, ${setting.valueBytes} bytes`)
+        console.error(`map: ${setting.codec}, ${setting.valueBytes} bytes, ${setting.keys} keys`)
         tables.push(mapsTable(await measureMaps(setting, Number(values.rounds))))
       }
       return tables

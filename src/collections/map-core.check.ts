@@ -36,6 +36,7 @@ import { Growth } from './growth.ts'
 import { Heap } from './heap.ts'
 import { unitsOf, VALUE_BYTES_SHIFT } from './layout.ts'
 import { MapCore, type MapParts } from './map-core.ts'
+import { LONG } from './reader.ts'
 import { ShardLocks } from './shard-locks.ts'
 
 /** Locks nothing. */
@@ -127,6 +128,22 @@ function textReader(values: readonly number[]): Thread {
   }
 }
 
+/** Reads key 1 into a buffer, and into one that is too small. */
+function intoReader(values: readonly number[]): Thread {
+  return {
+    name: 'reader',
+    body: face => {
+      const core = new MapCore(contextOf(face), 0)
+      select(core, 1)
+      const target = new Uint8Array(4)
+      const nrBytes = core.reader.into(target)
+      assert(nrBytes === 4 && values.includes(target[0]!), 'a reader found what nobody wrote')
+      const tooSmall = core.reader.into(new Uint8Array(3))
+      assert(tooSmall === LONG, 'a value was cut')
+    },
+  }
+}
+
 const insertBoth = (parts?: MapParts): Thread[] => [
   { name: 'first', body: setter([[5, 1]], parts) },
   { name: 'second', body: setter([[5, 2]], parts) },
@@ -169,6 +186,11 @@ export const models = [
   bucket(
     'a page is reused beside a reader of texts',
     [textReader([OLD + 1, 7]), writer(1, 7), recycler()],
+    { keys: [1], isApart: true },
+  ),
+  bucket(
+    'a page is reused beside a reader of bytes',
+    [intoReader([OLD + 1, 7]), writer(1, 7), recycler()],
     { keys: [1], isApart: true },
   ),
   bucket('one of two dies', [writer(1, 7), writer(5, 8), recovery()], {

@@ -9,6 +9,8 @@
  *
  * What the call had begun below, in virtual-pages.ts or the allocator, is not let go: room on the
  * stack is asked for before (shared-map.ts), and nothing else throws there.
+ *
+ * Checked by unfinished.check.ts.
  */
 import { load } from '#atomics'
 import type { Growth } from './growth.ts'

@@ -6,7 +6,7 @@
  * large ones, as many as the budget allows. Two copies, two processes at a time. A mutant that
  * survives is a hole in the models, or argued to change nothing in `docs/mutants.md`. One that only
  * grows too large or takes too long counts as a survivor. Whole classes that are argued there are
- * not run; single ones are, and must survive.
+ * not run; single ones are, by the small models only, and must survive.
  */
 import { readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
@@ -22,6 +22,8 @@ const PROCESSES = 2
 const PASSING = 0.95
 /** States of all models that are run for a mutant, and as many again for those of importers. */
 const BUDGET_STATES = 3_000_000
+/** The same for those that are argued to survive, which would each run to the end of it. */
+const ARGUED_BUDGET_STATES = 300_000
 const LIMIT_MS = 90_000
 const BASELINE_LIMIT_MS = 300_000
 /** How much larger than the original a mutant's search may be. */
@@ -93,16 +95,19 @@ function targetOf(file: string, only: string): Target {
 async function runAll(targets: readonly Target[], argued: readonly Argued[]): Promise<Result[]> {
   const classes = argued.filter(isClass)
   const all = targets.flatMap(target => target.mutants.map(mutant => ({ target, mutant })))
-  const isArgued = ({ id }: Mutant): boolean => classes.some(one => isAbout(one, id))
+  const isOf = (list: readonly Argued[], { id }: Mutant): boolean =>
+    list.some(one => isAbout(one, id))
   const results: Result[] = all
-    .filter(({ mutant }) => isArgued(mutant))
+    .filter(({ mutant }) => isOf(classes, mutant))
     .map(({ target, mutant }) => resultOf(target, mutant, NOT_RUN))
-  const jobs = all.filter(({ mutant }) => !isArgued(mutant))
+  const jobs = all.filter(({ mutant }) => !isOf(classes, mutant))
   const copies = Array.from({ length: PROCESSES }, () => new Copy(root))
   try {
     const baseline = new Map<string, Promise<readonly Ran[]>>()
     await inParallel(copies, jobs, async (copy, { target, mutant }) => {
-      const result = resultOf(target, mutant, await runMutant(copy, target, mutant, baseline))
+      const budget = isOf(argued, mutant) ? ARGUED_BUDGET_STATES : BUDGET_STATES
+      const outcome = await runMutant(copy, target, mutant, { baseline, budget })
+      const result = resultOf(target, mutant, outcome)
       results.push(result)
       say(`[${results.length}/${all.length}] ${describe(result)}`)
     })
@@ -121,6 +126,12 @@ function resultOf(target: Target, mutant: Mutant, outcome: Outcome): Result {
 /** By check file, its models with their sizes; measured when they are first needed. */
 type Baseline = Map<string, Promise<readonly Ran[]>>
 
+interface Means {
+  readonly baseline: Baseline
+  /** States that the models of one task may have together. */
+  readonly budget: number
+}
+
 /** Runs a check unbroken. */
 async function measure(copy: Copy, file: string): Promise<readonly Ran[]> {
   const left = await copy.run({ files: [file], models: [] }, BASELINE_LIMIT_MS)
@@ -135,7 +146,11 @@ async function measure(copy: Copy, file: string): Promise<readonly Ran[]> {
 }
 
 /** The models of some files that fit the budget. */
-async function taskOf(copy: Copy, files: readonly string[], baseline: Baseline): Promise<Task> {
+async function taskOf(
+  copy: Copy,
+  files: readonly string[],
+  { baseline, budget }: Means,
+): Promise<Task> {
   const all: Ran[] = []
   for (const file of files) {
     const measured = baseline.get(file) ?? measure(copy, file)
@@ -145,7 +160,7 @@ async function taskOf(copy: Copy, files: readonly string[], baseline: Baseline):
   all.sort((a, b) => a.states - b.states)
   let spent = 0
   const models = all
-    .filter(({ states }) => (spent += states) <= BUDGET_STATES)
+    .filter(({ states }) => (spent += states) <= budget)
     .map(({ name, states }) => ({ name, maxStates: GROWTH * states + SLACK_STATES }))
   return { files, models }
 }
@@ -154,11 +169,11 @@ async function runMutant(
   copy: Copy,
   { file, text, checks }: Target,
   mutant: Mutant,
-  baseline: Baseline,
+  means: Means,
 ): Promise<Outcome> {
   const doubts: string[] = []
   for (const files of checks) {
-    const task = await taskOf(copy, files, baseline)
+    const task = await taskOf(copy, files, means)
     if (task.models.length === 0) continue
     copy.write(file, mutant.text)
     const left = await copy.run(task, LIMIT_MS)

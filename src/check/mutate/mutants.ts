@@ -1,7 +1,8 @@
 /*
  * Mutants: one source each, wrong in one place where it touches shared memory.
  *
- * Made from the syntax tree of the compiled file, at every call of an import from `#atomics`:
+ * Made from the syntax tree of the compiled file, at every call of an import from `#atomics` but
+ * the waits of event loops, which models have not:
  *
  *     drop     the call does not happen; its result is what the code hopes for
  *     weaken   an atomic operation falls apart in two, a comparison is left out, a sleeper does
@@ -138,13 +139,13 @@ function editsOf({ node, operation, args }: Call, hasPlain: boolean): Edit[] {
         edit('drop', '0'),
         ...(a === '1' ? [] : [edit('one', `$seam.notify(${words}, ${index}, 1)`)]),
       ]
-    default: // storePlain, fillPlain, copyIn, copyOut, barrierAll
+    default: // storePlain, fillPlain, the copies, barrierAll
       return [edit('drop', 'void 0')]
   }
 }
 
 const ATOMIC = /^(load|store|add|sub|and|or|xor|exchange|compareExchange|wait|notify|barrierAll)$/
-const PLAIN = /^(loadPlain|storePlain|copyIn|copyOut|fillPlain)$/
+const PLAIN = /^(loadPlain|storePlain|copyIn|copyOut|copyBytesOut|copyWords|fillPlain)$/
 
 /** Local name -> operation. */
 function seamImports(tree: Program): Map<string, string> {
