@@ -1,7 +1,6 @@
 /*
  * What memory that comes and goes costs: blocks in use are taken offline and removed while another
- * thread reads, beside a plain copy of so many bytes; blocks arrive; records take space; and all of
- * it again on reservations from 1 GiB to 1 TiB.
+ * thread reads, beside a plain copy of so many bytes; blocks arrive; records take space.
  */
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
@@ -20,7 +19,6 @@ const VALUE_BYTES = 2000
 const RECORDS = 200_000
 const CHURN_ROUNDS = 10
 const CONTROL_MS = 2000
-const CALLS = 100_000
 
 /** A figure: what was measured, beside what was aimed at. */
 export interface MemoryFigure {
@@ -120,39 +118,6 @@ export async function measureSpace(): Promise<MemoryFigure[]> {
       '>= 0.9',
     ),
   ]
-}
-
-/** Calls and operations on reservations of several sizes. */
-export async function measureScale(sizes: readonly number[]): Promise<MemoryFigure[]> {
-  const figures: MemoryFigure[] = []
-  for (const maxMemory of sizes) {
-    const name = maxMemory >= 2 ** 40 ? `${maxMemory / 2 ** 40} TiB` : `${maxMemory / 2 ** 30} GiB`
-    await using machine = await Machine.boot({ memory: 256 * MiB, maxMemory, blockSize: BLOCK })
-    const map = machine.map<string>('bench', { codec: 'utf8' })
-    const set = callNs(i => void map.set(`key${i % 50_000}`, 'x'.repeat(100)))
-    const get = callNs(i => void map.get(`key${i % 50_000}`))
-    const cycles: number[] = []
-    for (let i = 0; i < 9; i++) {
-      const startedAt = performance.now()
-      const [added] = await machine.memory.add(BLOCK)
-      await machine.memory.offline(added!.block)
-      await machine.memory.remove(added!.block)
-      cycles.push(performance.now() - startedAt)
-    }
-    figures.push(figure(`${name} reserved: set, ns`, set, 'flat'))
-    figures.push(figure(`${name} reserved: get, ns`, get, 'flat'))
-    figures.push(figure(`${name} reserved: add, offline, remove, ms`, median(cycles), 'flat'))
-  }
-  return figures
-}
-
-function callNs(call: (i: number) => void): number {
-  const samples = Array.from({ length: 7 }, () => {
-    const startedAt = process.hrtime.bigint()
-    for (let i = 0; i < CALLS; i++) call(i)
-    return Number(process.hrtime.bigint() - startedAt) / CALLS
-  })
-  return median(samples.slice(2))
 }
 
 function plainCopyMs(): number {

@@ -1,10 +1,13 @@
 /*
  * Figures as tables: aligned for a terminal, or in Markdown for the docs.
  */
+
+import { sizeText } from '../src/lib/units.ts'
 import type { Comparison, WholeCheck } from './checker.ts'
 import type { LockFigure } from './locks.ts'
 import type { MapFigure } from './map.ts'
 import type { MemoryFigure } from './memory.ts'
+import type { ScaleFigure } from './scale.ts'
 
 /** Rows of text under a title. The first column is left-aligned, the others right. */
 export interface Table {
@@ -57,6 +60,20 @@ export function mapsTable(figures: readonly MapFigure[]): Table {
 export function memoryTable(title: string, figures: readonly MemoryFigure[]): Table {
   const rows = figures.map(({ what, value, aim }) => [what, value, aim])
   return { title, head: ['', 'measured', 'aim'], rows }
+}
+
+/** Calls and operations by reservation, and the dearest beside the cheapest. */
+export function scaleTable(sizes: readonly number[], figures: readonly ScaleFigure[]): Table {
+  const text = (us: number): string => us.toFixed(us >= 100 ? 0 : 2)
+  return {
+    title: 'Calls and operations by what is reserved, us',
+    head: ['', ...sizes.map(sizeText), 'largest / smallest'],
+    rows: figures.map(({ what, us }) => [
+      what,
+      ...us.map(text),
+      (Math.max(...us) / Math.min(...us)).toFixed(2),
+    ]),
+  }
 }
 
 /** The checker beside SPIN. */

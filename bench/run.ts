@@ -12,17 +12,19 @@ import { parseArgs } from 'node:util'
 import { checkAll, compareWithSpin } from './checker.ts'
 import { measureLocks } from './locks.ts'
 import { MAP_SETTINGS, measureMaps } from './map.ts'
-import { measureArrivals, measureMoves, measureScale, measureSpace } from './memory.ts'
+import { measureArrivals, measureMoves, measureSpace } from './memory.ts'
 import { measureReaders } from './readers.ts'
 import {
   checkTable,
   locksTable,
   mapsTable,
   memoryTable,
+  scaleTable,
   spinTable,
   type Table,
   tableText,
 } from './report.ts'
+import { measureScale } from './scale.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -62,7 +64,13 @@ const parts = new Map<string, () => Promise<Table[]>>([
       memoryTable('Space', await measureSpace()),
     ],
   ],
-  ['scale', async () => [memoryTable('Reservations', await measureScale(reservations()))]],
+  [
+    'scale',
+    async () => {
+      const sizes = reservations()
+      return [scaleTable(sizes, await measureScale(sizes, Number(values.rounds)))]
+    },
+  ],
   ['locks', async () => [locksTable(await measureLocks(Number(values.rounds)))]],
 ])
 
@@ -75,7 +83,7 @@ for (const [part, measure] of parts) {
 /** Node 20 reserves 4 GiB at most. */
 function reservations(): number[] {
   const isOld = Number(process.versions.node.split('.')[0]) < 22
-  return isOld ? [2 ** 30, 2 ** 32] : [2 ** 30, 2 ** 34, 2 ** 38, 2 ** 40]
+  return isOld ? [2 ** 26, 2 ** 30, 2 ** 32] : [2 ** 26, 2 ** 30, 2 ** 34, 2 ** 38, 2 ** 40]
 }
 
 function machineText(): string {
