@@ -26,7 +26,7 @@ import { assert } from '../lib/assert.ts'
 import { Guard } from '../locking/guard.ts'
 import { Slots } from '../locking/slots.ts'
 import { VirtualKind } from '../mm/geometry.ts'
-import { pteAt } from '../mm/migration.ts'
+import { pfnOf, pteAt } from '../mm/page-table.ts'
 import { Growth } from './growth.ts'
 import { Heap } from './heap.ts'
 import { COUNT, LIMIT, TABLE, TOMBSTONE, USED } from './layout.ts'
@@ -141,7 +141,7 @@ function entomb(face: Face): void {
   const { memory } = contextOf(face)
   const { unitsPerPageShift, pageWords } = memory.geometry
   const pte = load(face.t, pteAt(load(face.c, TABLE) >>> unitsPerPageShift))
-  const at = ((pte >>> 1) - 1) * pageWords
+  const at = pfnOf(pte) * pageWords
   let used = load(face.c, USED)
   for (let i = 0; used < load(face.c, LIMIT); i++) {
     if (loadPlain(face.f, at + i) !== 0) continue

@@ -1,5 +1,6 @@
 import { loadPlain, type Words } from '#atomics'
-import { PTE, UNIT_WORDS, VIRTUAL_OWNER, VIRTUAL_RECORD_WORDS } from '../mm/geometry.ts'
+import { UNIT_WORDS, VIRTUAL_OWNER, VIRTUAL_RECORD_WORDS } from '../mm/geometry.ts'
+import { pfnOf, pteAt } from '../mm/page-table.ts'
 import { OWNER_RUN_SHIFT } from '../mm/virtual-pages.ts'
 import {
   type Addresses,
@@ -83,8 +84,8 @@ export class Table {
 
   private locate(vpn: number): number {
     const { pagesPerBlockShift, pagesPerBlock, pageWordsShift } = this.context.memory.geometry
-    const pte = loadPlain(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + PTE)
-    const pfn = (pte >>> 1) - 1
+    const pte = loadPlain(this.pageTable, pteAt(vpn))
+    const pfn = pfnOf(pte)
     this.vpn = vpn
     this.pte = pte
     this.words = this.context.frames.block(pfn >>> pagesPerBlockShift)

@@ -31,7 +31,8 @@ import { assert } from '../lib/assert.ts'
 import { Guard, type GuardForm } from '../locking/guard.ts'
 import { Slots } from '../locking/slots.ts'
 import { VirtualKind, WRITE_PROTECTED } from './geometry.ts'
-import { Migration, pteAt, waitUnprotected } from './migration.ts'
+import { Migration, waitUnprotected } from './migration.ts'
+import { pteAt } from './page-table.ts'
 import { VirtualPages } from './virtual-pages.ts'
 
 const SERVICE = 0

@@ -63,6 +63,7 @@ import {
   stateOfWord,
   storePageWord,
 } from './memmap.ts'
+import { pteAt, pteOf } from './page-table.ts'
 
 /** Pages that are moved at once: so long do writers of them wait. */
 const BATCH_PAGES = 64
@@ -182,7 +183,7 @@ export class Migration {
       const word = this.wordOf(block, page)
       if (stateOfWord(word) !== PageState.Mapped) continue
       const vpn = payloadOfWord(word)
-      const state = load(this.control.pageTable, pteAt(vpn) + VIRTUAL_STATE)
+      const state = load(this.control.pageTable, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE)
       if ((state & STATE_MASK) === VirtualState.Reserved) continue // its owner may unmap it
       const pte = load(this.control.pageTable, pteAt(vpn))
       if (pte !== pteOf(first + page)) continue // stale
@@ -286,14 +287,4 @@ export function waitUnprotected(
   const event = load(events, WRITE_PROTECT_EVENT) // U2
   const pte = load(pageTable, pteAt(vpn)) // U3
   if ((pte & WRITE_PROTECTED) !== 0) wait(events, WRITE_PROTECT_EVENT, event, HEARTBEAT_MS)
-}
-
-/** Where the PTE of a virtual page is. */
-export function pteAt(vpn: number): number {
-  return vpn * VIRTUAL_RECORD_WORDS + PTE
-}
-
-/** The PTE that maps to a frame. */
-export function pteOf(pfn: number): number {
-  return (pfn + 1) << 1
 }

@@ -16,7 +16,6 @@ import {
   type MemoryControl,
   PAGE_RECORD_WORDS,
   PageState,
-  PTE,
   RETIRE_HEAD,
   RETIRED_PAGES,
   STATE_BITS,
@@ -27,6 +26,7 @@ import {
   VirtualKind,
   VirtualState,
 } from './geometry.ts'
+import { pfnOf, pteAt, pteOf } from './page-table.ts'
 import { kindOfOwner, mapOfOwner, OWNER_RUN_SHIFT, VirtualPages } from './virtual-pages.ts'
 
 /** Whoever dies is recovered from. */
@@ -95,8 +95,8 @@ function reader(face: Face): void {
   const guard = new Guard(slotOf(face.s, face.id), face.g, 0)
   guard.enter()
   const vpn = loadPlain(face.p, PUBLISHED)
-  const pte = loadPlain(face.t, vpn * VIRTUAL_RECORD_WORDS + PTE)
-  const pfn = (pte >>> 1) - 1
+  const pte = loadPlain(face.t, pteAt(vpn))
+  const pfn = pfnOf(pte)
   const word = vpn === 0 ? 0 : loadPlain(face.f, FREE_LIST_HEADS + pfn * 2)
   guard.leave()
   if (vpn !== 0) assert(word >>> 3 === vpn && (word & 7) === 4, 'a reader met a reused page')
@@ -273,7 +273,7 @@ function online(words: Words): void {
 
 /** Page `vpn` is sealed, and has the frame of its number. */
 function seal({ t, e, f }: Prepared, vpn: number): void {
-  t[vpn * VIRTUAL_RECORD_WORDS + PTE] = (vpn + 1) << 1
+  t[pteAt(vpn)] = pteOf(vpn)
   t[vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = VirtualState.Sealed
   f[FREE_LIST_HEADS + vpn * PAGE_RECORD_WORDS] = (vpn << STATE_BITS) | PageState.Mapped
   e[VIRTUAL_HIGH] = vpn + 1

@@ -59,6 +59,7 @@ import {
   VirtualKind,
   VirtualState,
 } from './geometry.ts'
+import { pfnOf, pteAt, pteOf } from './page-table.ts'
 
 /** Where page frames come from. */
 export interface FrameSource {
@@ -292,8 +293,8 @@ export class VirtualPages {
     const isReserved = (state & STATE_MASK) === VirtualState.Reserved
     const isUndone = this.undone.includes(vpn)
     if (isReserved && !isUndone && this.slot.slots.isAlive(state >>> STATE_BITS)) return false
-    const pte = load(this.table, vpn * VIRTUAL_RECORD_WORDS + PTE)
-    if ((pte >>> 1) - 1 === pfn) return false
+    const pte = load(this.table, pteAt(vpn))
+    if (pfnOf(pte) === pfn) return false
     const same = load(this.blockOf(pfn), this.wordOf(pfn)) // a living owner may have freed it
     return same === word && this.stateOf(vpn) === state
   }
@@ -358,16 +359,16 @@ export class VirtualPages {
     store(this.table, index + VIRTUAL_OWNER, owner) // O3
     store(this.table, index + VIRTUAL_LIVE, mark)
     store(this.blockOf(pfn), this.wordOf(pfn), (vpn << STATE_BITS) | PageState.Mapped) // O4
-    store(this.table, index + PTE, (pfn + 1) << 1) // O5
+    store(this.table, index + PTE, pteOf(pfn)) // O5
     return true
   }
 
   private unmap(vpn: number): void {
-    const index = vpn * VIRTUAL_RECORD_WORDS + PTE
+    const index = pteAt(vpn)
     const pte = load(this.table, index)
     if (pte === 0) return
     store(this.table, index, 0) // F1
-    this.freeFrame((pte >>> 1) - 1) // F2
+    this.freeFrame(pfnOf(pte)) // F2
   }
 
   private freeFrame(pfn: number): void {

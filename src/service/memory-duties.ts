@@ -30,9 +30,10 @@ import {
   RETIRE_HEAD,
   ZoneKind,
 } from '../mm/geometry.ts'
-import { type Batch, Migration, pteAt } from '../mm/migration.ts'
+import { type Batch, Migration } from '../mm/migration.ts'
 import { Notifiers } from '../mm/notifiers.ts'
 import { PageAllocator } from '../mm/page-allocator.ts'
+import { pfnOf, pteAt } from '../mm/page-table.ts'
 import { Pins } from '../mm/pins.ts'
 import { freeDead } from '../mm/raw.ts'
 import { recoverBlocks } from '../mm/recovery.ts'
@@ -250,7 +251,7 @@ export class MemoryDuties implements Duties {
   private compact(below: number): number {
     const { blocks, control, geometry } = this
     const spares = (vpn: number): boolean => {
-      const pfn = (load(control.pageTable, pteAt(vpn)) >>> 1) - 1
+      const pfn = pfnOf(load(control.pageTable, pteAt(vpn)))
       return blocks.state(pfn >>> geometry.pagesPerBlockShift) === BlockState.GoingOffline
     }
     return this.compactor.compact({ maxPages: COMPACT_PAGES, below, spares })

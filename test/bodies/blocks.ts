@@ -14,8 +14,6 @@ import {
 } from '../../src/index.ts'
 import {
   PageState,
-  PTE,
-  VIRTUAL_RECORD_WORDS,
   VirtualKind,
   WRITE_PROTECT_EVENT,
   WRITE_PROTECTED,
@@ -24,6 +22,7 @@ import type { Hotplug } from '../../src/mm/hotplug.ts'
 import { isFreeWord, loadPageWord, stateOfWord } from '../../src/mm/memmap.ts'
 import { Notifiers } from '../../src/mm/notifiers.ts'
 import type { PageAllocator } from '../../src/mm/page-allocator.ts'
+import { pfnOf, pteAt } from '../../src/mm/page-table.ts'
 import { VirtualPages } from '../../src/mm/virtual-pages.ts'
 import { until } from '../thread.ts'
 import { assertExact } from './pages.ts'
@@ -92,8 +91,8 @@ export class MovingPages {
 
   /** The block that a page is in now. */
   blockOf(i: number): number {
-    const pte = load(this.hotplug.blocks.control.pageTable, this.vpns[i]! * VIRTUAL_RECORD_WORDS)
-    return ((pte >>> 1) - 1) >>> this.hotplug.geometry.pagesPerBlockShift
+    const pte = load(this.hotplug.blocks.control.pageTable, pteAt(this.vpns[i]!))
+    return pfnOf(pte) >>> this.hotplug.geometry.pagesPerBlockShift
   }
 
   /** Pages that are in a block now. */
@@ -108,7 +107,7 @@ export class MovingPages {
     for (;;) {
       guard.enter()
       const event = load(control.events, WRITE_PROTECT_EVENT) // U1
-      const pte = load(control.pageTable, this.vpns[i]! * VIRTUAL_RECORD_WORDS + PTE) // U2
+      const pte = load(control.pageTable, pteAt(this.vpns[i]!)) // U2
       const isProtected = (pte & WRITE_PROTECTED) !== 0
       if (!isProtected) this.store(pte, word, value) // U3
       guard.leave()
@@ -121,7 +120,7 @@ export class MovingPages {
   read(i: number, word: number): number {
     const { guard } = this.machine.locks
     guard.enter()
-    const pte = load(this.hotplug.blocks.control.pageTable, this.vpns[i]! * VIRTUAL_RECORD_WORDS)
+    const pte = load(this.hotplug.blocks.control.pageTable, pteAt(this.vpns[i]!))
     const { words, at } = this.place(pte)
     const value = loadPlain(words, at + word)
     guard.leave()
@@ -143,7 +142,7 @@ export class MovingPages {
 
   private place(pte: number): { words: Int32Array; at: number } {
     const { geometry, space } = this.hotplug
-    const pfn = (pte >>> 1) - 1
+    const pfn = pfnOf(pte)
     const page = pfn & (geometry.pagesPerBlock - 1)
     return {
       words: space.block(pfn >>> geometry.pagesPerBlockShift),

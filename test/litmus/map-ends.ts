@@ -41,6 +41,7 @@ import {
   VirtualKind,
   VirtualState,
 } from '../../src/mm/geometry.ts'
+import { pfnOf } from '../../src/mm/page-table.ts'
 import { kindOfOwner, OWNER_RUN_SHIFT } from '../../src/mm/virtual-pages.ts'
 
 type View = Readonly<Record<number, number>>
@@ -218,7 +219,7 @@ function areFramesRight(s: Seen, { geometry, isDeadly, isMoved }: Whole): boolea
     const pte = recordOf(s, vpn, PTE)
     if (pte === 0) continue
     nrTaken--
-    if (frameWord(s, (pte >>> 1) - 1) !== ((vpn << STATE_BITS) | PageState.Mapped)) return false
+    if (frameWord(s, pfnOf(pte)) !== ((vpn << STATE_BITS) | PageState.Mapped)) return false
   }
   return nrTaken === 0
 }
@@ -235,5 +236,5 @@ function recordOf(s: Seen, vpn: number, word: number): number {
 function indexOf(s: Seen, geometry: Geometry, address: number): number {
   const { unitsPerPageShift, pageWords } = geometry
   const pte = recordOf(s, address >>> unitsPerPageShift, PTE)
-  return ((pte >>> 1) - 1) * pageWords + (address & ((1 << unitsPerPageShift) - 1)) * 4
+  return pfnOf(pte) * pageWords + (address & ((1 << unitsPerPageShift) - 1)) * 4
 }

@@ -27,7 +27,7 @@ import {
   WRITE_PROTECT_EVENT,
   WRITE_PROTECTED,
 } from '../../src/mm/geometry.ts'
-import { pteAt, pteOf } from '../../src/mm/migration.ts'
+import { pfnOf, pteAt, pteOf } from '../../src/mm/page-table.ts'
 import { VirtualPages } from '../../src/mm/virtual-pages.ts'
 import { type EndOptions, isWhole, type Seen } from './map-ends.ts'
 import { onlineAll, PageFrames } from './page-frames.ts'
@@ -213,7 +213,7 @@ export function recycle(face: Face, waits = true): void {
   for (const vpn of retired) {
     const pte = load(face.t, pteAt(vpn))
     pages.release(vpn)
-    store(face.f, ((pte >>> 1) - 1) * pageWords + VALUE_AT, POISON)
+    store(face.f, pfnOf(pte) * pageWords + VALUE_AT, POISON)
   }
 }
 
@@ -258,7 +258,7 @@ export function migrate(face: Face, vpn: number, nrWords: number, waits = true):
   const { t, f, e } = face
   const index = pteAt(vpn)
   const pte = load(t, index)
-  const from = ((pte >>> 1) - 1) * pageWords
+  const from = pfnOf(pte) * pageWords
   const to = (nrFrames - 1) * pageWords
   store(t, index, pte | WRITE_PROTECTED)
   if (waits) guard.synchronize()

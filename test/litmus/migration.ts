@@ -12,7 +12,6 @@ import {
   type Frames,
   PAGE_RECORD_WORDS,
   PageState,
-  PTE,
   VIRTUAL_HIGH,
   VIRTUAL_RECORD_WORDS,
   VIRTUAL_STATE,
@@ -28,7 +27,7 @@ import {
   stateOfWord,
   storePageWord,
 } from '../../src/mm/memmap.ts'
-import { pteAt, pteOf } from '../../src/mm/migration.ts'
+import { pfnOf, pteAt, pteOf } from '../../src/mm/page-table.ts'
 import type { FrameSource } from '../../src/mm/virtual-pages.ts'
 import { Declared, type MemoryFace, type Prepared, prepare, type Readable, TINY } from './memory.ts'
 
@@ -129,7 +128,7 @@ export class Walk {
 
   to(vpn: number): void {
     const pte = loadPlain(this.face.v, pteAt(vpn))
-    const pfn = (pte >>> 1) - 1
+    const pfn = pfnOf(pte)
     this.isProtected = (pte & WRITE_PROTECTED) !== 0
     this.words = this.frames.block(pfn >>> TINY.pagesPerBlockShift)
     this.at = dataAt(pfn)
@@ -147,7 +146,7 @@ export function withPages(nrSlots: number, form: GuardForm, nrPages: number): Pr
   for (let vpn = 1; vpn <= nrPages; vpn++) {
     const pfn = (vpn - 1) * TINY.pagesPerBlock + TINY.memmapPages
     storePageWord(TINY, frames, pfn, pageWord(PageState.Mapped, vpn))
-    control.pageTable[vpn * VIRTUAL_RECORD_WORDS + PTE] = pteOf(pfn)
+    control.pageTable[pteAt(vpn)] = pteOf(pfn)
     control.pageTable[vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = VirtualState.Sealed
   }
   control.events[VIRTUAL_HIGH] = nrPages + 1
@@ -182,7 +181,7 @@ export function hasPages(s: Ended, nrPages: number): boolean {
   }
   for (let vpn = 1; vpn <= nrPages; vpn++) {
     const pte = s.v[pteAt(vpn)]!
-    const pfn = (pte >>> 1) - 1
+    const pfn = pfnOf(pte)
     const memmap = memmaps[pfn >>> TINY.pagesPerBlockShift]!
     const word = memmap[recordOfPage(pfn & (TINY.pagesPerBlock - 1))]
     if ((pte & WRITE_PROTECTED) !== 0 || word !== pageWord(PageState.Mapped, vpn)) return false

@@ -4,7 +4,6 @@
 import {
   FREE_LIST_HEADS,
   type Geometry,
-  PTE,
   RETIRE_HEAD,
   STATE_MASK,
   VIRTUAL_HIGH,
@@ -13,6 +12,7 @@ import {
   VIRTUAL_STATE,
   VirtualState,
 } from '../../src/mm/geometry.ts'
+import { pfnOf, pteAt } from '../../src/mm/page-table.ts'
 
 /** Pages of a few words: one that holds the records, two that can be had; vpns 1 to 3. */
 export const TINY: Geometry = {
@@ -68,7 +68,7 @@ export function isWhole(s: Readable): boolean {
   let nrRetired = 0
   let nrMapped = 0
   for (let vpn = 1; vpn < TINY.nrVirtual; vpn++) {
-    const pte = s.t[vpn * VIRTUAL_RECORD_WORDS + PTE]!
+    const pte = s.t[pteAt(vpn)]!
     const state = s.t[vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE]! & STATE_MASK
     if (state === VirtualState.Reserved || (state === VirtualState.Free) !== (pte === 0)) {
       return false
@@ -77,7 +77,7 @@ export function isWhole(s: Readable): boolean {
     if (vpn >= s.e[VIRTUAL_HIGH]!) return false
     if (state === VirtualState.Retired) nrRetired++
     nrMapped++
-    const pfn = (pte >>> 1) - 1
+    const pfn = pfnOf(pte)
     if (s.f[FREE_LIST_HEADS + 2 * pfn] !== ((vpn << 3) | 4)) return false
   }
   const published = s.p[PUBLISHED]!

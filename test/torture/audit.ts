@@ -9,7 +9,6 @@ import {
   CHANGED_BY,
   MAILBOX,
   PageState,
-  PTE,
   RECLAIM,
   RETIRE_HEAD,
   STATE_BITS,
@@ -20,6 +19,7 @@ import {
   VirtualState,
 } from '../../src/mm/geometry.ts'
 import { loadPageWord, nrManagedPages, payloadOfWord, stateOfWord } from '../../src/mm/memmap.ts'
+import { pfnOf, pteAt } from '../../src/mm/page-table.ts'
 import { assertWhole, type Insides, insides } from '../bodies/blocks.ts'
 
 /** How many pages are what, in blocks that are online. */
@@ -82,7 +82,7 @@ function requireMapped(machine: Machine, frames: Map<number, number>): void {
   const { pageTable, events } = machine.handle.memory.control
   const { slots } = machine.locks.slot
   for (let vpn = 1; vpn < Atomics.load(events, VIRTUAL_HIGH); vpn++) {
-    const pte = Atomics.load(pageTable, vpn * VIRTUAL_RECORD_WORDS + PTE)
+    const pte = Atomics.load(pageTable, pteAt(vpn))
     const word = Atomics.load(pageTable, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE)
     const [state, token] = [word & STATE_MASK, word >>> STATE_BITS]
     const isOwned = state === VirtualState.Reserved || state === VirtualState.Open
@@ -91,7 +91,7 @@ function requireMapped(machine: Machine, frames: Map<number, number>): void {
       throw new Error(`vpn ${vpn} has state ${state} and entry ${pte}`)
     }
     const pfn = frames.get(vpn) ?? -1
-    if (pfn !== (pte >>> 1) - 1) throw new Error(`vpn ${vpn} is on ${pfn}, its entry is ${pte}`)
+    if (pfn !== pfnOf(pte)) throw new Error(`vpn ${vpn} is on ${pfn}, its entry is ${pte}`)
     if ((pte & 1) !== 0) throw new Error(`vpn ${vpn} is write-protected`)
     frames.delete(vpn)
   }
