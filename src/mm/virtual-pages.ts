@@ -38,12 +38,9 @@ import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
   BlockState,
-  FREE_LIST_HEADS,
   type Frames,
   type Geometry,
   type MemoryControl,
-  PAGE_RECORD_WORDS,
-  PAGE_WORD,
   PageState,
   PTE,
   RETIRE_HEAD,
@@ -59,6 +56,7 @@ import {
   VirtualKind,
   VirtualState,
 } from './geometry.ts'
+import { loadPageWord, pageWord, payloadOfWord, stateOfWord, storePageWord } from './memmap.ts'
 import { pfnOf, pteAt, pteOf } from './page-table.ts'
 
 /** Where page frames come from. */
@@ -286,16 +284,16 @@ export class VirtualPages {
   }
 
   private isStale(pfn: number): boolean {
-    const word = load(this.blockOf(pfn), this.wordOf(pfn))
-    if ((word & STATE_MASK) !== PageState.Mapped) return false
-    const vpn = word >>> STATE_BITS
+    const word = loadPageWord(this.geometry, this.frames, pfn)
+    if (stateOfWord(word) !== PageState.Mapped) return false
+    const vpn = payloadOfWord(word)
     const state = this.stateOf(vpn)
     const isReserved = (state & STATE_MASK) === VirtualState.Reserved
     const isUndone = this.undone.includes(vpn)
     if (isReserved && !isUndone && this.slot.slots.isAlive(state >>> STATE_BITS)) return false
     const pte = load(this.table, pteAt(vpn))
     if (pfnOf(pte) === pfn) return false
-    const same = load(this.blockOf(pfn), this.wordOf(pfn)) // a living owner may have freed it
+    const same = loadPageWord(this.geometry, this.frames, pfn) // a living owner may have freed it
     return same === word && this.stateOf(vpn) === state
   }
 
@@ -358,7 +356,7 @@ export class VirtualPages {
     const index = vpn * VIRTUAL_RECORD_WORDS
     store(this.table, index + VIRTUAL_OWNER, owner) // O3
     store(this.table, index + VIRTUAL_LIVE, mark)
-    store(this.blockOf(pfn), this.wordOf(pfn), (vpn << STATE_BITS) | PageState.Mapped) // O4
+    storePageWord(this.geometry, this.frames, pfn, pageWord(PageState.Mapped, vpn)) // O4
     store(this.table, index + PTE, pteOf(pfn)) // O5
     return true
   }
@@ -372,8 +370,8 @@ export class VirtualPages {
   }
 
   private freeFrame(pfn: number): void {
-    const word = (this.slot.token << STATE_BITS) | PageState.Allocated
-    store(this.blockOf(pfn), this.wordOf(pfn), word)
+    const mine = pageWord(PageState.Allocated, this.slot.token)
+    storePageWord(this.geometry, this.frames, pfn, mine)
     this.source.freePage(pfn)
   }
 
@@ -413,15 +411,5 @@ export class VirtualPages {
 
   private mine(state: number): number {
     return (this.slot.token << STATE_BITS) | state
-  }
-
-  private blockOf(pfn: number): Words {
-    return this.frames.block(pfn >>> this.geometry.pagesPerBlockShift)
-  }
-
-  /** Index of the frame's word in its block. */
-  private wordOf(pfn: number): number {
-    const page = pfn & (this.geometry.pagesPerBlock - 1)
-    return FREE_LIST_HEADS + page * PAGE_RECORD_WORDS + PAGE_WORD
   }
 }
