@@ -56,7 +56,9 @@ import {
   WRITE_PROTECTED,
 } from './geometry.ts'
 import {
+  blockOfPfn,
   isFreeWord,
+  pageOfPfn,
   pageWord,
   payloadOfWord,
   recordOfPage,
@@ -234,8 +236,8 @@ export class Migration {
     for (let i = 0; i < from.length; i++) {
       const vpn = this.vpnOf(from[i]!)
       storePageWord(geometry, frames, to[i]!, pageWord(PageState.Mapped, vpn))
-      const source = frames.block(from[i]! >>> geometry.pagesPerBlockShift)
-      const target = frames.block(to[i]! >>> geometry.pagesPerBlockShift)
+      const source = frames.block(blockOfPfn(geometry, from[i]!))
+      const target = frames.block(blockOfPfn(geometry, to[i]!))
       copyWords(target, this.startOf(to[i]!), source, this.startOf(from[i]!), geometry.pageWords)
     }
   }
@@ -262,8 +264,8 @@ export class Migration {
 
   /** The virtual page that a mapped frame is; its word is changed by this thread alone. */
   private vpnOf(pfn: number): number {
-    const block = pfn >>> this.geometry.pagesPerBlockShift
-    const word = this.wordOf(block, pfn & (this.geometry.pagesPerBlock - 1))
+    const block = blockOfPfn(this.geometry, pfn)
+    const word = this.wordOf(block, pageOfPfn(this.geometry, pfn))
     assert(stateOfWord(word) === PageState.Mapped, `migration: page ${pfn} is not mapped`)
     return payloadOfWord(word)
   }
@@ -274,8 +276,7 @@ export class Migration {
 
   /** Where a frame begins in its block's words. */
   private startOf(pfn: number): number {
-    const page = pfn & (this.geometry.pagesPerBlock - 1)
-    return page << this.geometry.pageWordsShift
+    return pageOfPfn(this.geometry, pfn) << this.geometry.pageWordsShift
   }
 }
 

@@ -20,7 +20,7 @@ import { tellEnd } from './ends.ts'
 import { BlockState, PageState } from './geometry.ts'
 import { blockName, exclusively, going, type Hotplug, requireBlock, transition } from './hotplug.ts'
 import type { Box } from './mailboxes.ts'
-import { isFreeWord, loadPageWord, payloadOfWord, stateOfWord } from './memmap.ts'
+import { blockOfPfn, isFreeWord, loadPageWord, payloadOfWord, stateOfWord } from './memmap.ts'
 import { Limit, type OperationOptions } from './operation.ts'
 import { RequestKind } from './requests.ts'
 import { type Slice, sliceOf } from './slice.ts'
@@ -142,7 +142,7 @@ function blockersOf(hotplug: Hotplug, block: number, unmovable = false): Blocker
 }
 
 function blockerOf(hotplug: Hotplug, pfn: number, word: number): Blocker {
-  const device = blockName(pfn >>> hotplug.geometry.pagesPerBlockShift)
+  const device = blockName(blockOfPfn(hotplug.geometry, pfn))
   const payload = payloadOfWord(word)
   switch (stateOfWord(word)) {
     case PageState.Raw: {

@@ -14,7 +14,7 @@ import { HotplugError } from '../lib/errors.ts'
 import { requireStack } from '../lib/stack.ts'
 import { sizeText } from '../lib/units.ts'
 import { type Frames, type MemoryControl, PageState } from './geometry.ts'
-import { loadPageWord, pageWord, storePageWord } from './memmap.ts'
+import { blockOfPfn, loadPageWord, pageOfPfn, pageWord, storePageWord } from './memmap.ts'
 import type { PageAllocator } from './page-allocator.ts'
 import type { PinRecord, Pins } from './pins.ts'
 
@@ -124,8 +124,8 @@ function setWords(
 
 function zeroed({ control, frames }: RawParts, pfn: number, bytes: number): Uint8Array {
   const { geometry } = control
-  const words = frames.block(pfn >>> geometry.pagesPerBlockShift)
-  const page = pfn & (geometry.pagesPerBlock - 1)
+  const words = frames.block(blockOfPfn(geometry, pfn))
+  const page = pageOfPfn(geometry, pfn)
   const view = new Uint8Array(words.buffer, words.byteOffset + page * geometry.pageSize, bytes)
   return view.fill(0)
 }

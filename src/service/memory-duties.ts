@@ -30,6 +30,7 @@ import {
   RETIRE_HEAD,
   ZoneKind,
 } from '../mm/geometry.ts'
+import { blockOfPfn } from '../mm/memmap.ts'
 import { type Batch, Migration } from '../mm/migration.ts'
 import { Notifiers } from '../mm/notifiers.ts'
 import { PageAllocator } from '../mm/page-allocator.ts'
@@ -252,7 +253,7 @@ export class MemoryDuties implements Duties {
     const { blocks, control, geometry } = this
     const spares = (vpn: number): boolean => {
       const pfn = pfnOf(load(control.pageTable, pteAt(vpn)))
-      return blocks.state(pfn >>> geometry.pagesPerBlockShift) === BlockState.GoingOffline
+      return blocks.state(blockOfPfn(geometry, pfn)) === BlockState.GoingOffline
     }
     return this.compactor.compact({ maxPages: COMPACT_PAGES, below, spares })
   }
@@ -340,7 +341,7 @@ export class MemoryDuties implements Duties {
 
   private giveFrames(pfns: readonly number[]): void {
     for (let i = 0; i < pfns.length; i++) {
-      const zone = this.blocks.zoneKind(pfns[i]! >>> this.geometry.pagesPerBlockShift)
+      const zone = this.blocks.zoneKind(blockOfPfn(this.geometry, pfns[i]!))
       this.allocator.zones[zone]!.free(pfns[i]!, 0)
     }
   }
