@@ -133,7 +133,7 @@ async function recover(hotplug: Hotplug): Promise<void> {
  * @param seen Is given those that were told, whom a CANCEL concerns.
  * @throws {HotplugError} A veto, by the notifier's code.
  */
-export async function going(
+export async function askNotifiers(
   { notifiers }: Hotplug,
   { operation }: Limit,
   [action, block, kind]: readonly ['GOING_ONLINE' | 'GOING_OFFLINE', number, number],

@@ -18,7 +18,14 @@ import { type Blocker, HotplugError } from '../lib/errors.ts'
 import { slotOfToken } from '../locking/slots.ts'
 import { tellEnd } from './ends.ts'
 import { BlockState, PageState } from './geometry.ts'
-import { blockName, exclusively, going, type Hotplug, requireBlock, transition } from './hotplug.ts'
+import {
+  askNotifiers,
+  blockName,
+  exclusively,
+  type Hotplug,
+  requireBlock,
+  transition,
+} from './hotplug.ts'
 import type { Box } from './mailboxes.ts'
 import { blockOfPfn, isFreeWord, loadPageWord, payloadOfWord, stateOfWord } from './memmap.ts'
 import { Limit, type OperationOptions } from './operation.ts'
@@ -76,7 +83,7 @@ export async function offlineBlock(
     const seen: Box[] = []
     let done: Slice
     try {
-      await going(hotplug, limit, ['GOING_OFFLINE', block, kind], seen) // F3
+      await askNotifiers(hotplug, limit, ['GOING_OFFLINE', block, kind], seen) // F3
       done = await empty(hotplug, limit, block) // F4
       await transition(hotplug, () => finishOffline(blocks, zone, block)) // F5
     } catch (error) {

@@ -10,7 +10,14 @@
 import { HotplugError } from '../lib/errors.ts'
 import { tellEnd } from './ends.ts'
 import { BlockState, ZoneKind } from './geometry.ts'
-import { blockName, exclusively, going, type Hotplug, requireBlock, transition } from './hotplug.ts'
+import {
+  askNotifiers,
+  blockName,
+  exclusively,
+  type Hotplug,
+  requireBlock,
+  transition,
+} from './hotplug.ts'
 import type { Box } from './mailboxes.ts'
 import { Limit, type OperationOptions } from './operation.ts'
 import { beginOnline, finishOnline, undoOnline } from './transitions.ts'
@@ -59,7 +66,7 @@ export async function onlineBlock(
     const seen: Box[] = []
     try {
       limit.check()
-      await going(hotplug, limit, ['GOING_ONLINE', block, kind], seen) // N3
+      await askNotifiers(hotplug, limit, ['GOING_ONLINE', block, kind], seen) // N3
     } catch (error) {
       await transition(hotplug, () => undoOnline(blocks, block))
       await tellEnd(hotplug, seen)
