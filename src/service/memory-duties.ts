@@ -43,7 +43,7 @@ import { sliceWords } from '../mm/slice.ts'
 import type { VirtualPages } from '../mm/virtual-pages.ts'
 import { type MachineMemory, openCollections } from './machine-memory.ts'
 import { discardIfItGoes, prepareBlock } from './prepare.ts'
-import { freePages, reservePages } from './room.ts'
+import { nrFreePages, nrReservePages } from './room.ts'
 import { trimBlock } from './trim.ts'
 
 /** How long one request keeps the service thread from others. */
@@ -218,7 +218,7 @@ export class MemoryDuties implements Duties {
   private makeRoom(): boolean {
     const nrRetired = this.reclaim()
     if (this.retired.length === 0) this.drain() // also what compaction has freed
-    const isThere = freePages(this.allocator) > reservePages(this.blocks) / 2
+    const isThere = nrFreePages(this.allocator) > nrReservePages(this.blocks) / 2
     this.leavesSome = isThere || nrRetired > 0 || this.retired.length > 0
     return this.leavesSome
   }
@@ -240,12 +240,12 @@ export class MemoryDuties implements Duties {
     const endsAt = now() + SLICE_MS
     let nrRetired = 1
     while (nrRetired > 0 && now() < endsAt) {
-      const below = freePages(this.allocator) >= wanted ? BELOW.always : BELOW.onRequest
+      const below = nrFreePages(this.allocator) >= wanted ? BELOW.always : BELOW.onRequest
       nrRetired = this.compact(below)
       this.collect()
       this.tools.serveBarriers()
     }
-    return [nrRetired > 0 ? 1 : 0, freePages(this.allocator) >= wanted ? 1 : 0]
+    return [nrRetired > 0 ? 1 : 0, nrFreePages(this.allocator) >= wanted ? 1 : 0]
   }
 
   /** Some pages are emptied, but none of a block that goes: those are moved, to room made here. */
@@ -260,7 +260,7 @@ export class MemoryDuties implements Duties {
 
   /** The fewer pages are free, the fuller ones are worth emptying. */
   private below(): number {
-    const free = freePages(this.allocator) / this.blocks.onlinePages()
+    const free = nrFreePages(this.allocator) / this.blocks.onlinePages()
     if (free < FREE_PART.veryScarce) return BELOW.onRequest
     return free < FREE_PART.scarce ? BELOW.scarce : BELOW.always
   }
@@ -271,13 +271,13 @@ export class MemoryDuties implements Duties {
    * @returns How many pages were emptied for it.
    */
   private reclaim(): number {
-    const reserve = reservePages(this.blocks)
+    const reserve = nrReservePages(this.blocks)
     this.collect()
     // Threads' lists may have what is kept back, without which nothing can be compacted.
-    if (freePages(this.allocator) <= reserve) this.drain()
+    if (nrFreePages(this.allocator) <= reserve) this.drain()
     const endsAt = now() + SLICE_MS
     let nrRetired = 0
-    while (freePages(this.allocator) <= 2 * reserve && now() < endsAt) {
+    while (nrFreePages(this.allocator) <= 2 * reserve && now() < endsAt) {
       const nr = this.compact(BELOW.onRequest)
       if (nr === 0) break
       nrRetired += nr
@@ -333,7 +333,7 @@ export class MemoryDuties implements Duties {
 
   /** Half of what is kept back is for compaction, which gives more than it takes; if it does. */
   private takeTarget(): number {
-    const isKeptBack = freePages(this.allocator) <= reservePages(this.blocks) / 2
+    const isKeptBack = nrFreePages(this.allocator) <= nrReservePages(this.blocks) / 2
     if (isKeptBack && this.leavesSome) return -1
     const pfn = this.allocator.zones[ZoneKind.Movable]!.alloc(0)
     return pfn === -1 ? this.allocator.zones[ZoneKind.Normal]!.alloc(0) : pfn

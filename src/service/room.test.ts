@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import { assertWhole, bootSmall, insides } from '../../test/bodies/blocks.ts'
 import type { Machine, SharedMap } from '../index.ts'
-import { freePages, reservePages } from './room.ts'
+import { nrFreePages, nrReservePages } from './room.ts'
 
 const VALUE = 'v'.repeat(3000)
 /** Does not fit beside others on a page. */
@@ -31,10 +31,10 @@ test('a set that finds no room throws ENOMEM, and has changed nothing', async t 
   map.set('old', 'value')
 
   const nrKeys = fill(map)
-  const free = freePages(insides(machine).allocator)
+  const free = nrFreePages(insides(machine).allocator)
 
   ok(nrKeys > 1500, `${nrKeys} keys had room`)
-  ok(free > 0 && free <= reservePages(insides(machine).hotplug.blocks) + 1)
+  ok(free > 0 && free <= nrReservePages(insides(machine).hotplug.blocks) + 1)
   const refused = () => map.set('old', LARGE)
   equal(codeOf(refused), 'ENOMEM')
   equal(map.get('old'), 'value')

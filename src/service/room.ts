@@ -14,7 +14,7 @@ import { BlockState, RECLAIM, RETIRED_PAGES } from '../mm/geometry.ts'
 import type { PageAllocator, PageKind } from '../mm/page-allocator.ts'
 import type { FrameSource } from '../mm/virtual-pages.ts'
 
-/** Pages that are kept back: so many, or less in a small machine. */
+/** Pages that are kept back: so many, or this part of a machine where that is less. */
 const RESERVE_PAGES = 64
 const RESERVE_PART = 1 / 32
 /** Requests in a row that get nowhere before there is no room: a fraction of a second. */
@@ -24,12 +24,12 @@ const TRIES_MAX = 1000
 const PAUSE_MS = 2
 
 /** Pages free beyond which nobody has to ask. */
-export function reservePages(blocks: Blocks): number {
+export function nrReservePages(blocks: Blocks): number {
   return Math.min(RESERVE_PAGES, Math.floor(blocks.onlinePages() * RESERVE_PART))
 }
 
 /** Free pages that can be given out, without those on threads' lists. */
-export function freePages({ zones }: PageAllocator): number {
+export function nrFreePages({ zones }: PageAllocator): number {
   let sum = 0
   for (let i = 0; i < zones.length; i++) sum += zones[i]!.nrFree()
   return sum
@@ -80,6 +80,6 @@ export class Room implements FrameSource {
   }
 
   private hasRoom(): boolean {
-    return freePages(this.allocator) > reservePages(this.blocks)
+    return nrFreePages(this.allocator) > nrReservePages(this.blocks)
   }
 }
