@@ -227,8 +227,8 @@ export const REQUESTED_BLOCKS = ONLINE_PAGES + 1
 export const CHANGED_BY = ONLINE_PAGES + 2
 /** What notifiers are still to be told the end of: see ends.ts. */
 export const GOING = ONLINE_PAGES + 3
-/** The service thread's mailbox (requests.ts). */
-export const MAILBOX = 5 * CACHE_LINE_WORDS
+/** What is asked of the service thread (requests.ts). */
+export const REQUESTS = 5 * CACHE_LINE_WORDS
 /** Requests for room (service thread: unmap, compact), counted as barriers are. */
 export const RECLAIM = 8 * CACHE_LINE_WORDS
 const EVENT_WORDS = 10 * CACHE_LINE_WORDS

@@ -11,7 +11,7 @@ import { Mutex } from '../locking/mutex.ts'
 import { Slots } from '../locking/slots.ts'
 import { type Bell, type Request, Requests } from './requests.ts'
 
-/** The mailbox's words. */
+/** Words of the requests. */
 const POSTED = 0
 const DONE = 1
 const KIND = 2
@@ -166,7 +166,7 @@ interface Setting {
 
 const WORDS = {
   shared: { LOCK, BELL, TRIED, STOP, ENDED: [ENDED, ENDED + NR_CLIENTS] },
-  mailbox: { POSTED, DONE, KIND, ARGUMENT: [3, 7], FAILURE: 7, RESULT: [RESULTS, Requests.WORDS] },
+  requests: { POSTED, DONE, KIND, ARGUMENT: [3, 7], FAILURE: 7, RESULT: [RESULTS, Requests.WORDS] },
 } as const
 
 /** Two clients, and whom they ask. */
@@ -177,7 +177,7 @@ function requests(name: string, setting: Setting = {}) {
     name: `requests: ${name}`,
     shared: t => ({
       s: t.int32(Slots.words(NR_CLIENTS + 2), { init: aliveThreads }),
-      r: t.int32(WORDS.mailbox),
+      r: t.int32(WORDS.requests),
       d: t.int32(WORDS.shared),
     }),
     threads: [
@@ -198,7 +198,7 @@ function failing(name: string, parts: Parts = SHIPPED) {
     name: `requests: ${name}`,
     shared: t => ({
       s: t.int32(Slots.words(3), { init: aliveThreads }),
-      r: t.int32(WORDS.mailbox),
+      r: t.int32(WORDS.requests),
       d: t.int32(WORDS.shared),
     }),
     threads: [
@@ -219,7 +219,7 @@ const shutDown = model({
   name: 'requests: the machine is shut down',
   shared: t => ({
     s: t.int32(Slots.words(2), { init: aliveThreads }),
-    r: t.int32(WORDS.mailbox),
+    r: t.int32(WORDS.requests),
     d: t.int32(WORDS.shared),
   }),
   threads: [

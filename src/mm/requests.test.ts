@@ -111,14 +111,14 @@ test('once the machine is shut down nobody waits for an answer', async () => {
   await rejects(one.requests.askAsync({ kind: 1, args: [] }), { code: 'ENODEV' })
 })
 
-test('a mailbox is made in shared memory with room for it', () => {
+test('requests are made in shared memory with room for them', () => {
   const { data } = scene()
   const words = sharedWords(Requests.WORDS - 1)
 
   throws(() => openRequests({ ...data, words }), { code: 'EINVAL', message: /make requests/ })
 })
 
-test('a client that dies at any operation leaves a mailbox that serves the next', async () => {
+test('after a client that died at any operation the next one is served', async () => {
   const nrKilled = await killAtEach<Scene, RequestData>({
     module: BODIES,
     name: 'askOnce',

@@ -69,14 +69,14 @@ export interface Request {
   readonly args: readonly number[]
 }
 
-/** The mailbox: `Requests.WORDS` words of shared memory, zeroed. */
+/** The requests of one machine: `Requests.WORDS` words of shared memory, zeroed. */
 export class Requests {
   readonly words: Words
   readonly index: number
   readonly bell: Bell
   private readonly stop: Words
 
-  /** Words of shared memory that the mailbox needs. */
+  /** Words of shared memory that the requests need. */
   static readonly WORDS = RESULTS + RESULTS_MAX
 
   /**

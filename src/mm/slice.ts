@@ -14,7 +14,7 @@ export interface Slice {
   readonly longestBatchMs: number
 }
 
-/** As words, for the mailbox. */
+/** As words, for the answer to a request. */
 export function sliceWords(
   moved: number,
   { stopped }: Batch,

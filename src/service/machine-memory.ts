@@ -8,7 +8,7 @@ import { makeCollectionsControl } from '../collections/control.ts'
 import type { CollectionsContext, CollectionsControl } from '../collections/layout.ts'
 import type { HotplugLocks } from '../locking/hotplug-locks.ts'
 import { Blocks } from '../mm/blocks.ts'
-import { type Geometry, MAILBOX, type MemoryControl, makeMemoryControl } from '../mm/geometry.ts'
+import { type Geometry, type MemoryControl, makeMemoryControl, REQUESTS } from '../mm/geometry.ts'
 import type { Hotplug } from '../mm/hotplug.ts'
 import { Notifiers } from '../mm/notifiers.ts'
 import { Pins } from '../mm/pins.ts'
@@ -72,7 +72,7 @@ export function openHotplug(
     space: new AddressSpace(memory.space, control.geometry.blockSize),
     pins: new Pins(slot, memory.pins),
     notifiers: new Notifiers(slot, memory.notifiers),
-    requests: new Requests(control.events, MAILBOX, bell, memory.stop),
+    requests: new Requests(control.events, REQUESTS, bell, memory.stop),
   }
 }
 

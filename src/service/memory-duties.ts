@@ -24,9 +24,9 @@ import { isUnderWay } from '../mm/ends.ts'
 import {
   BlockState,
   type Geometry,
-  MAILBOX,
   type MemoryControl,
   RECLAIM,
+  REQUESTS,
   RETIRE_HEAD,
   ZoneKind,
 } from '../mm/geometry.ts'
@@ -118,7 +118,7 @@ export class MemoryDuties implements Duties {
       give: pfns => this.giveFrames(pfns),
       populate: (pfn, count) => this.populate(pfn, count),
     })
-    this.requests = new Requests(control.events, MAILBOX, slot.slots, memory.stop)
+    this.requests = new Requests(control.events, REQUESTS, slot.slots, memory.stop)
     this.reclaims = new BarrierRequests(control.events, RECLAIM)
     this.requests.start()
     this.reclaims.start()

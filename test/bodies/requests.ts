@@ -11,7 +11,7 @@ export interface RequestData {
   readonly rounds: number
 }
 
-/** A mailbox whose service thread looks by itself. */
+/** Requests whose service thread looks by itself. */
 export function openRequests({ words, stop }: RequestData): Requests {
   return new Requests(words, 0, { ring: () => {} }, stop)
 }
