@@ -75,7 +75,7 @@ export class PercpuRef implements Recoverable {
     this.index = index
     this.name = name
     this.counts = new PercpuCount(slot, words, index + CACHE_LINE_WORDS, 'freed')
-    slot.pins.push(this.counts)
+    slot.references.push(this.counts)
   }
 
   /**

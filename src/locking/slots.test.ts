@@ -135,10 +135,10 @@ test('a thread that is between its claim and its start is not taken for its pred
   equal(slots.reap(0, byStart), false)
 })
 
-test('a slot whose thread has pins stays taken after it detaches', () => {
+test('a slot whose thread has references stays taken after it detaches', () => {
   const slots = table(1)
   const slot = slots.attach(testOracle(1))
-  slot.pins.push({ mine: () => 1 })
+  slot.references.push({ mine: () => 1 })
   const { token } = slot
 
   slot.detach()

@@ -102,7 +102,7 @@ export function generationOfToken(token: number): number {
 }
 
 /** References to one thing that a thread holds. */
-export interface Pins {
+export interface References {
   /** How many the calling thread's slot holds. */
   mine(): number
 }
@@ -115,7 +115,7 @@ export class Slot {
   /** How lock words name this thread; 0 once detached. */
   token: number
   /** What this thread's asynchronous I/O may be using: while there is any, the slot stays taken. */
-  readonly pins: Pins[] = []
+  readonly references: References[] = []
 
   constructor(slots: Slots, index: number, generation: number) {
     this.slots = slots
@@ -139,10 +139,10 @@ export class Slot {
    */
   detach(): void {
     this.assertAttached('detach')
-    const isPinned = this.pins.some(pins => pins.mine() > 0)
+    const hasReferences = this.references.some(references => references.mine() > 0)
     this.token = 0
     this.slots.close(this.index, this.generation)
-    if (!isPinned) this.slots.free(this.index, this.generation)
+    if (!hasReferences) this.slots.free(this.index, this.generation)
   }
 }
 

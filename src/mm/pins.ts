@@ -34,7 +34,7 @@
  */
 import { add, compareExchange, load, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
-import { CACHE_LINE_WORDS, type Pins as References, type Slot } from '../locking/slots.ts'
+import { CACHE_LINE_WORDS, type References, type Slot } from '../locking/slots.ts'
 import { readText, textWords, writeText } from './text.ts'
 
 const WORD = 0
@@ -88,7 +88,7 @@ export class Pins implements References {
     this.words = words
     this.nrRecords = Math.floor(words.length / RECORD_WORDS)
     assert(this.nrRecords * RECORD_WORDS === words.length, 'pins: no whole number of records')
-    slot.pins.push(this)
+    slot.references.push(this)
   }
 
   /**
