@@ -36,7 +36,7 @@ import {
 } from './transitions.ts'
 
 /** Where memory is to be added. */
-export interface AddOptions extends OperationOptions {
+export interface AddLimits extends OperationOptions {
   /** The first block; if left out, blocks that are free. */
   readonly block?: number | undefined
 }
@@ -55,7 +55,7 @@ export interface AddOptions extends OperationOptions {
 export async function addMemory(
   hotplug: Hotplug,
   bytes: number,
-  options: AddOptions = {},
+  options: AddLimits = {},
 ): Promise<number[]> {
   const limit = new Limit(`add ${sizeText(bytes)}`, options)
   const { blockSize } = hotplug.geometry

@@ -5,7 +5,7 @@
 import { load } from '#atomics'
 import { HotplugError } from '../lib/errors.ts'
 import { bytesOf, type Size } from '../lib/units.ts'
-import { type AddOptions as AddLimits, addMemory, removeBlock } from './add-remove.ts'
+import { type AddLimits, addMemory, removeBlock } from './add-remove.ts'
 import type { BlockStateName, ZoneName } from './blocks.ts'
 import { BlockState, REQUESTED_BLOCKS } from './geometry.ts'
 import { blockName, type Hotplug, requireBlock } from './hotplug.ts'
