@@ -22,7 +22,7 @@ import { HEARTBEAT_MS } from '../locking/slots.ts'
 const REQUESTED = 0
 const DONE = 1
 
-/** How a barrier reaches the service thread. */
+/** How a barrier, or another request, reaches the service thread. */
 export interface Bell {
   /** Wakes the service thread, or keeps it from its next sleep. */
   ring(): void

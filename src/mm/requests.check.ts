@@ -9,7 +9,7 @@ import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { Mutex } from '../locking/mutex.ts'
 import { Slots } from '../locking/slots.ts'
-import { type Bell, type Request, Requests } from './requests.ts'
+import { type Request, type RequestBell, Requests } from './requests.ts'
 
 /** Words of the requests. */
 const POSTED = 0
@@ -36,7 +36,7 @@ interface Face {
 type Kind = typeof Requests
 
 /** Rings as slots do. */
-class ModelBell implements Bell {
+class ModelBell implements RequestBell {
   readonly words: Words
 
   constructor(words: Words) {

@@ -20,6 +20,7 @@
  * Checked by requests.check.ts.
  */
 import { add, load, notify, store, type Words } from '#atomics'
+import type { Bell } from '../arch/barrier.ts'
 import { HOTPLUG_CODES, type HotplugCode, HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, type Acquisition, acquire, Turnstile } from '../locking/acquire.ts'
 import { requireWords } from '../locking/words.ts'
@@ -56,9 +57,7 @@ export const RequestKind = {
 export const DISCARD_UNIT = 4096
 
 /** How requests reach the service thread. */
-export interface Bell {
-  /** Wakes the service thread, or keeps it from its next sleep. */
-  ring(): void
+export interface RequestBell extends Bell {
   /** Throws once this thread is to ask nothing any more. */
   assertOpen?(): void
 }
@@ -73,7 +72,7 @@ export interface Request {
 export class Requests {
   readonly words: Words
   readonly index: number
-  readonly bell: Bell
+  readonly bell: RequestBell
   private readonly stop: Words
 
   /** Words of shared memory that the requests need. */
@@ -83,7 +82,7 @@ export class Requests {
    * @param stop Not 0 in its first word once the service thread serves no more.
    * @throws {HotplugError} `EINVAL`: the memory is not shared, or out of bounds.
    */
-  constructor(words: Words, index: number, bell: Bell, stop: Words) {
+  constructor(words: Words, index: number, bell: RequestBell, stop: Words) {
     requireWords('requests', words, index, Requests.WORDS)
     this.stop = stop
     this.words = words
