@@ -133,14 +133,14 @@ export class Machine implements AsyncDisposable {
     this.handle = handle
     this.locks = locks
     const { memory, autoOnline } = handle
-    const frames = openHotplug(memory, locks, [])
+    const parts = openHotplug(memory, locks)
     const { zones } = (this.allocator = new PageAllocator(
       locks.slot,
       memory.control,
-      frames.space,
+      parts.space,
       locks.guard,
     ))
-    this.hotplug = { ...frames, zones }
+    this.hotplug = { ...parts, zones }
     this.memory = new Memory(this.hotplug, autoOnline)
     const { blocks, space } = this.hotplug
     const look = (): void => {

@@ -14,7 +14,6 @@ import { Notifiers } from '../mm/notifiers.ts'
 import { Pins } from '../mm/pins.ts'
 import { Requests } from '../mm/requests.ts'
 import { type FrameSource, VirtualPages } from '../mm/virtual-pages.ts'
-import type { Zone } from '../mm/zone.ts'
 
 const NR_PINS = 1024
 const NR_NOTIFIERS = 256
@@ -52,12 +51,8 @@ export function reserveMachineMemory(
   }
 }
 
-/** What operations on memory work with in the calling thread. */
-export function openHotplug(
-  memory: MachineMemory,
-  locks: HotplugLocks,
-  zones: readonly Zone[],
-): Hotplug {
+/** What operations on memory work with in the calling thread. Zones are its allocator's. */
+export function openHotplug(memory: MachineMemory, locks: HotplugLocks): Omit<Hotplug, 'zones'> {
   const { control } = memory
   const { slot } = locks
   const bell = {
@@ -68,7 +63,6 @@ export function openHotplug(
     geometry: control.geometry,
     locks,
     blocks: new Blocks(control),
-    zones,
     space: new AddressSpace(memory.space, control.geometry.blockSize),
     pins: new Pins(slot, memory.pins),
     notifiers: new Notifiers(slot, memory.notifiers),
