@@ -205,6 +205,8 @@ interface Setting {
   readonly before?: (w: Prepared) => void
   /** The thread whose death is recovered from; the first if left out. */
   readonly service?: number
+  /** A frame is stale at first. */
+  readonly isStale?: boolean
   /** How many were retired, if that is known. */
   readonly nrRetired?: number
 }
@@ -244,7 +246,7 @@ function virtualPages(name: string, threads: readonly Thread[], setting: Setting
     deaths,
     timeouts: true,
     search: 'fingerprints',
-    never: s => isShared(s.f),
+    never: s => !setting.isStale && isShared(s.f),
     atEnd: s => {
       const { service, nrRetired = s.e[RETIRED_PAGES] } = setting
       return (service === 1 && s.dead(0)) || (isWhole(s) && s.e[RETIRED_PAGES] === nrRetired)
@@ -289,6 +291,14 @@ function twoSealed(prepared: Prepared): void {
   seal(prepared, 2)
 }
 
+/** Vpn 1 is open by the first thread, with frame 1; frame 2 says that it has it, too. */
+function openAndStale(prepared: Prepared): void {
+  seal(prepared, 1)
+  const state = (tokenOf(0, 0) << STATE_BITS) | VirtualState.Open
+  prepared.t[VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = state
+  prepared.f[FREE_LIST_HEADS + 2 * PAGE_RECORD_WORDS] = (1 << STATE_BITS) | PageState.Mapped
+}
+
 /** Vpn 1 was retired by the service thread, the second. */
 function retired(prepared: Prepared): void {
   seal(prepared, 1)
@@ -327,6 +337,19 @@ class FreesYoung extends VirtualPages {
     return 0
   }
 }
+
+/** Passes over a frame whose page goes on meanwhile. */
+class LooksOnce extends VirtualPages {
+  override isStale(pfn: number): boolean {
+    const before = this.stateOf(1)
+    const isStale = super.isStale(pfn)
+    const after = this.stateOf(1)
+    return isStale && before === after
+  }
+}
+
+/** Seals vpn 1. */
+const SEALER = { name: 'sealer', body: (face: Face) => pagesOf(face, VirtualPages).seal(1) }
 
 function recycleAtOnce(face: Face): void {
   const pages = pagesOf(face, WithoutGrace)
@@ -389,6 +412,11 @@ export const models = [
     { name: 'scanner', body: freeStale(VirtualPages) },
   ]),
   virtualPages(
+    '1 seals, a stale frame of its page is looked for',
+    [SEALER, { name: 'scanner', body: freeStale(VirtualPages) }],
+    { before: openAndStale, isStale: true },
+  ),
+  virtualPages(
     '1 takes, retires and leaves, others are recovered from',
     [
       { name: 'leaver', body: leaver },
@@ -439,6 +467,14 @@ export const models = [
         { name: 'service', body: recoverOthers(GoesByOldWord) },
       ],
       { before: published },
+    ),
+    { kind: 'atEnd' },
+  ),
+  mustFail(
+    virtualPages(
+      'a stale frame is passed over, as its page goes on',
+      [SEALER, { name: 'scanner', body: freeStale(LooksOnce) }],
+      { before: openAndStale, isStale: true },
     ),
     { kind: 'atEnd' },
   ),

@@ -283,18 +283,22 @@ export class VirtualPages {
     return nrFreed
   }
 
-  private isStale(pfn: number): boolean {
-    const word = loadPageWord(this.geometry, this.frames, pfn)
-    if (stateOfWord(word) !== PageState.Mapped) return false
-    const vpn = payloadOfWord(word)
-    const state = this.stateOf(vpn)
-    const isReserved = (state & STATE_MASK) === VirtualState.Reserved
-    const isUndone = this.undone.includes(vpn)
-    if (isReserved && !isUndone && this.slot.slots.isAlive(state >>> STATE_BITS)) return false
-    const pte = load(this.table, pteAt(vpn))
-    if (pfnOf(pte) === pfn) return false
-    const same = loadPageWord(this.geometry, this.frames, pfn) // a living owner may have freed it
-    return same === word && this.stateOf(vpn) === state
+  /** Part of `freeStale`: whether the frame is mapped to a page that has another, or none. */
+  isStale(pfn: number): boolean {
+    for (;;) {
+      const word = loadPageWord(this.geometry, this.frames, pfn)
+      if (stateOfWord(word) !== PageState.Mapped) return false
+      const vpn = payloadOfWord(word)
+      const state = this.stateOf(vpn)
+      const isReserved = (state & STATE_MASK) === VirtualState.Reserved
+      const isUndone = this.undone.includes(vpn)
+      if (isReserved && !isUndone && this.slot.slots.isAlive(state >>> STATE_BITS)) return false
+      const pte = load(this.table, pteAt(vpn))
+      if (pfnOf(pte) === pfn) return false
+      const same = loadPageWord(this.geometry, this.frames, pfn)
+      if (same !== word) return false // a living owner has freed it
+      if (this.stateOf(vpn) === state) return true // else its page went on: look again
+    }
   }
 
   /** Part of `recoverDead`: what the dead had reserved. */
