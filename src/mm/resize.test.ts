@@ -45,6 +45,21 @@ test('a resize adds whole blocks, or empties and removes them', async t => {
   assertWhole(machine)
 })
 
+test('of two sizes that are asked for at once, the later is reached, and both calls end', async t => {
+  const machine = await bootSmall(t, { memory: '24MiB' })
+  const limit = { deadlineMs: 60_000 }
+
+  const [larger, smaller] = await Promise.all([
+    machine.memory.resize('32MiB', limit),
+    machine.memory.resize('16MiB', limit),
+  ])
+
+  equal(smaller.afterBytes, 16 * MiB)
+  deepEqual(smaller.blockedBy, [])
+  match(larger.blockedBy[0]!.reason, /another operator has changed its size/)
+  assertWhole(machine)
+})
+
 test('blocks that are offline come first, and go first', async t => {
   const machine = await bootSmall(t)
   const { memory } = machine

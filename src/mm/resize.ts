@@ -11,8 +11,10 @@
  * another one has taken meanwhile is passed over, and the next is chosen by what is there then.
  * Whether a block is still to go is asked once more with the lock held, or two that shrink at once
  * would go below what either asked for. A block that refuses to go is reported, and another tried.
+ * Of two sizes that are asked for, the later one is gone on with: or each would undo the other's
+ * steps for ever.
  */
-import { store } from '#atomics'
+import { load, store } from '#atomics'
 import { type Blocker, HotplugError } from '../lib/errors.ts'
 import { sizeText } from '../lib/units.ts'
 import { addMemory, removeBlock } from './add-remove.ts'
@@ -131,7 +133,7 @@ class Resize {
 
   private async grow(type: OnlineType): Promise<void> {
     const { hotplug, limit } = this
-    while (this.nrOnline() < this.target && this.blockedBy.length === 0) {
+    while (this.isWanted() && this.nrOnline() < this.target && this.blockedBy.length === 0) {
       const offline = hotplug.blocks.in(BlockState.Offline).find(one => !this.refused.has(one))
       if (offline === undefined) await this.addOne(type)
       else await this.attempt(offline, () => onlineBlock(hotplug, offline, type, limit.rest()))
@@ -171,9 +173,13 @@ class Resize {
 
   /** Whether a block is to go, and nothing stands in the way of each. */
   private isTooMuch(): boolean {
-    return (
-      this.nrOnline() > this.target && !this.blockedBy.some(({ device }) => device === 'memory')
-    )
+    const isBlocked = this.blockedBy.some(({ device }) => device === 'memory')
+    return this.isWanted() && this.nrOnline() > this.target && !isBlocked
+  }
+
+  /** Whether this is the last size that was asked for: of two, the later one goes on. */
+  private isWanted(): boolean {
+    return load(this.hotplug.blocks.control.events, REQUESTED_BLOCKS) === this.target
   }
 
   /** Blocks that were offline already go, if there are more than asked for. */
