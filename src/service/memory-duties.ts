@@ -150,6 +150,7 @@ export class MemoryDuties implements Duties {
     this.migration.recover()
     this.pages.recoverDead()
     this.allocator.recoverDead()
+    this.allocator.enableLists() // a predecessor may have died while it drained them
     this.tools.locks.guard.synchronize()
     this.pages.freeStale()
     this.orphans.sweep()
@@ -307,6 +308,9 @@ export class MemoryDuties implements Duties {
     const isLeft = this.held.ownerDied || isUnderWay(this.blocks)
     if (isLeft && !this.undo()) return
     if (this.blocks.going() !== 0) this.onOwed()
+    // Requests are made with the lock: what is there is of somebody who has left, and not to be done
+    // under the next one.
+    if (this.requests.next() !== null) this.requests.finish([])
     this.held.release()
     this.held = null
   }
