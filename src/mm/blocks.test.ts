@@ -1,13 +1,13 @@
 import { deepEqual, equal, throws } from 'node:assert/strict'
 import { test } from 'node:test'
 import { addBlock, attachTo, onlineBlock, setBlock, testMemory } from '../../test/bodies/pages.ts'
-import { tinyGeometry } from '../../test/litmus/pages.ts'
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import { Blocks, zoneName } from './blocks.ts'
 import { BLOCK_STATE, BlockState } from './geometry.ts'
 
 /** Blocks: 0 online in Normal, 1 online in Movable, 2 offline, 3 absent; 15 pages each. */
 function four() {
-  const memory = testMemory(tinyGeometry(4, 16))
+  const memory = testMemory(tinyGeometry({ nrBlocks: 4, pagesPerBlock: 16 }))
   const hands = attachTo(memory, 1)
   for (let block = 0; block < 3; block++) addBlock(memory, hands.frames, block)
   onlineBlock(memory, hands, 0, 0)

@@ -3,7 +3,8 @@
  * what is left when it dies at that.
  */
 import { load, store, type Words } from '#atomics'
-import { tinyGeometry, wrongInBlock } from '../../test/litmus/pages.ts'
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
+import { wrongInBlock } from '../../test/litmus/pages.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { countFree, forgetLists, giveChunk, rebuildLists, takeChunk } from './buddy.ts'
@@ -11,7 +12,7 @@ import { FREE_LIST_HEADS, PageState } from './geometry.ts'
 import { isFreeWord, pageWord, recordOfPage } from './memmap.ts'
 
 /** Pages 1 to 7 can be given out: at first as chunks of 1, 2 and 4. */
-const GEOMETRY = tinyGeometry(1, 8)
+const GEOMETRY = tinyGeometry({ pagesPerBlock: 8 })
 const TAKEN = pageWord(PageState.Allocated, 1)
 
 interface Face {

@@ -4,7 +4,8 @@
  * none is lost, and lists and counters are exact at the end.
  */
 import { load, loadPlain, store, storePlain, type Words } from '#atomics'
-import { countPages, type PageMemory, tinyGeometry, whatIsWrong } from '../../test/litmus/pages.ts'
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
+import { countPages, type PageMemory, whatIsWrong } from '../../test/litmus/pages.ts'
 import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
@@ -362,7 +363,7 @@ function prepared(geometry: Geometry, nrSlots: number, setting: Setting) {
 function pages(name: string, threads: readonly Thread[], setting: Setting) {
   const { pagesPerBlock, nrBlocks, form = 'portable', deaths = 0 } = setting
   const { Allocator = PageAllocator } = setting
-  const geometry = tinyGeometry(nrBlocks, pagesPerBlock)
+  const geometry = tinyGeometry({ nrBlocks, pagesPerBlock })
   const all: Thread[] = [...threads]
   if (deaths > 0) all.push({ name: 'reaper', daemon: true, body: reaper })
   const nrSlots = all.reduce((sum, { count = 1 }) => sum + count, 0)

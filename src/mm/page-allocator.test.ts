@@ -11,7 +11,7 @@ import {
   type TestMemory,
   testMemory,
 } from '../../test/bodies/pages.ts'
-import { tinyGeometry } from '../../test/litmus/pages.ts'
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import { Slots } from '../locking/slots.ts'
 import { BLOCK_FREE, PageState } from './geometry.ts'
 import { PERCPU_BATCH, PERCPU_PAGES_MAX } from './percpu-pages.ts'
@@ -20,7 +20,7 @@ const MANAGED = 61
 
 /** A block of 61 pages in zone Normal, another in zone Movable. */
 function normalAndMovable(): { memory: TestMemory; hands: Hands } {
-  const memory = testMemory(tinyGeometry(2, 64, 3))
+  const memory = testMemory(tinyGeometry({ nrBlocks: 2, pagesPerBlock: 64, memmapPages: 3 }))
   const hands = attachTo(memory, 1)
   addBlock(memory, hands.frames, 0)
   addBlock(memory, hands.frames, 1)

@@ -3,6 +3,7 @@
  * one that drains. Every page of a list is in that list once, and says so.
  */
 import { load } from '#atomics'
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import {
   controlOf,
   Declared,
@@ -14,7 +15,7 @@ import {
   prepare,
   present,
 } from '../../test/litmus/memory.ts'
-import { type Readable, tinyGeometry, whatIsWrong } from '../../test/litmus/pages.ts'
+import { type Readable, whatIsWrong } from '../../test/litmus/pages.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
@@ -36,9 +37,9 @@ import { PageAllocator } from './page-allocator.ts'
 import { drainLists, PERCPU_BATCH, PERCPU_PAGES_MAX } from './percpu-pages.ts'
 
 /** One block of three pages, two, or one of so many that a list can be full. */
-const ONE = tinyGeometry(1, 4)
-const TWO = tinyGeometry(2, 4)
-const LARGE = tinyGeometry(1, 32)
+const ONE = tinyGeometry({ pagesPerBlock: 4 })
+const TWO = tinyGeometry({ nrBlocks: 2, pagesPerBlock: 4 })
+const LARGE = tinyGeometry({ pagesPerBlock: 32 })
 const TOKEN = 1
 const ENTRIES = 2
 

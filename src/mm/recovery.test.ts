@@ -8,7 +8,7 @@ import {
   setBlock,
   testMemory,
 } from '../../test/bodies/pages.ts'
-import { tinyGeometry } from '../../test/litmus/pages.ts'
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import { type BlockStateName, Blocks } from './blocks.ts'
 import { blockOfGoing, endOf } from './ends.ts'
 import { BLOCK_ISOLATED, BLOCK_STATE, BLOCK_ZONE, BlockState } from './geometry.ts'
@@ -24,7 +24,7 @@ import {
 
 /** Blocks 0 (Normal) and 1 (Movable) are online, 2 is offline, the rest is absent. */
 function scene(nrBlocks = 4) {
-  const memory = testMemory(tinyGeometry(nrBlocks, 16))
+  const memory = testMemory(tinyGeometry({ nrBlocks, pagesPerBlock: 16 }))
   const hands = attachTo(memory, 1)
   for (let block = 0; block < 3; block++) addBlock(memory, hands.frames, block)
   onlineBlock(memory, hands, 0, 0)

@@ -14,7 +14,7 @@ import {
   type TestMemory,
   testMemory,
 } from '../../test/bodies/pages.ts'
-import { tinyGeometry } from '../../test/litmus/pages.ts'
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import { BLOCK_FREE } from './geometry.ts'
 import type { Zone } from './zone.ts'
 
@@ -36,7 +36,7 @@ class Plain {
   readonly zone: Zone
 
   constructor() {
-    this.memory = testMemory(tinyGeometry(NR_BLOCKS, PAGES))
+    this.memory = testMemory(tinyGeometry({ nrBlocks: NR_BLOCKS, pagesPerBlock: PAGES }))
     const hands = attachTo(this.memory, 1)
     this.zone = hands.pages.zones[1]!
     for (let block = 0; block < NR_BLOCKS; block++) {

@@ -2,6 +2,7 @@
  * Zones of two blocks of three pages: what one thread takes, gives, isolates and moves, with all
  * counters; two threads at it; and what is left when one dies, or who repairs it.
  */
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import {
   controlOf,
   Declared,
@@ -13,7 +14,7 @@ import {
   prepare,
   present,
 } from '../../test/litmus/memory.ts'
-import { tinyGeometry, whatIsWrong } from '../../test/litmus/pages.ts'
+import { whatIsWrong } from '../../test/litmus/pages.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
@@ -29,7 +30,7 @@ import {
 } from './geometry.ts'
 import { Zone } from './zone.ts'
 
-const GEOMETRY = tinyGeometry(2, 4)
+const GEOMETRY = tinyGeometry({ nrBlocks: 2, pagesPerBlock: 4 })
 /** The first page of block 1 that can be given out. */
 const SECOND = 5
 

@@ -12,14 +12,14 @@ import {
   testMemory,
   zoneField,
 } from '../../test/bodies/pages.ts'
-import { tinyGeometry } from '../../test/litmus/pages.ts'
+import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import { BLOCK_FREE, BLOCK_ISOLATED, PageState, ZONE_DIRTY, ZONE_FREE } from './geometry.ts'
 import { blockOfPfn, loadPageWord, pageWord } from './memmap.ts'
 import type { Zone } from './zone.ts'
 
 /** Two blocks of 15 pages in zone Normal. */
 function twoBlocks(): { memory: TestMemory; hands: Hands; zone: Zone } {
-  const memory = testMemory(tinyGeometry(2, 16))
+  const memory = testMemory(tinyGeometry({ nrBlocks: 2, pagesPerBlock: 16 }))
   const hands = attachTo(memory, 1)
   for (let block = 0; block < 2; block++) {
     addBlock(memory, hands.frames, block)

@@ -23,7 +23,7 @@ import {
   testMemory,
 } from '../bodies/pages.ts'
 import { killAtEach } from '../kill.ts'
-import { tinyGeometry } from '../litmus/pages.ts'
+import { tinyGeometry } from '../litmus/geometry.ts'
 import { sharedWords, TestThread, until } from '../thread.ts'
 import { BLOCK, CALLS, NEIGHBOUR_TID, type PageVictim, VICTIM_TID } from './page-victim.ts'
 
@@ -37,7 +37,7 @@ interface State {
 
 /** Block 0 in zone Normal, block 1 in zone Movable; this thread has a page of each. */
 function begin(call: string, pagesPerBlock: number): State {
-  const memory = testMemory(tinyGeometry(2, pagesPerBlock))
+  const memory = testMemory(tinyGeometry({ nrBlocks: 2, pagesPerBlock }))
   const hands = attachTo(memory, 1)
   for (let block = 0; block < 2; block++) {
     addBlock(memory, hands.frames, block)

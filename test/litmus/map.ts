@@ -21,7 +21,6 @@ import { assert } from '../../src/lib/assert.ts'
 import { Guard, type GuardForm } from '../../src/locking/guard.ts'
 import { CACHE_LINE_WORDS, Slots } from '../../src/locking/slots.ts'
 import {
-  type Geometry,
   type MemoryControl,
   VIRTUAL_RECORD_WORDS,
   WRITE_PROTECT_EVENT,
@@ -29,42 +28,15 @@ import {
 } from '../../src/mm/geometry.ts'
 import { pfnOf, pteAt, pteOf } from '../../src/mm/page-table.ts'
 import { VirtualPages } from '../../src/mm/virtual-pages.ts'
+import { tinyGeometry } from './geometry.ts'
 import { type EndOptions, isWhole, type Seen } from './map-ends.ts'
 import { onlineAll, PageFrames } from './page-frames.ts'
 import { aliveThreads, slotOf } from './threads.ts'
 
 /** Pages of 8 units: six of them, beside two that hold the records. */
-const TINY: Geometry = {
-  pageSize: 128,
-  blockSize: 1024,
-  maxMemory: 1024,
-  pageWords: 32,
-  pageWordsShift: 5,
-  blockWords: 256,
-  pagesPerBlock: 8,
-  pagesPerBlockShift: 3,
-  nrBlocks: 1,
-  nrFrames: 8,
-  unitsPerPageShift: 3,
-  nrVirtual: 7,
-  memmapPages: 2,
-}
+const TINY = tinyGeometry({ pagesPerBlock: 8, memmapPages: 2, pageWords: 32, nrVirtual: 7 })
 /** Pages of 4 units: every table is a whole page, and values of more than 36 bytes are large. */
-const SMALL: Geometry = {
-  pageSize: 64,
-  blockSize: 1024,
-  maxMemory: 1024,
-  pageWords: 16,
-  pageWordsShift: 4,
-  blockWords: 256,
-  pagesPerBlock: 16,
-  pagesPerBlockShift: 4,
-  nrBlocks: 1,
-  nrFrames: 16,
-  unitsPerPageShift: 2,
-  nrVirtual: 8,
-  memmapPages: 4,
-}
+const SMALL = tinyGeometry({ pagesPerBlock: 16, memmapPages: 4, pageWords: 16, nrVirtual: 8 })
 const EVENT_WORDS = 4 * CACHE_LINE_WORDS
 /** Pages that maps begin with, at most: the next ones are those that threads take first. */
 const SEEDED = 2

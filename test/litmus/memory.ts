@@ -31,6 +31,7 @@ import {
 import { initMemmap, isFreeWord, nrManagedPages, recordOfPage } from '../../src/mm/memmap.ts'
 import { PageAllocator } from '../../src/mm/page-allocator.ts'
 import { Zone } from '../../src/mm/zone.ts'
+import { tinyGeometry } from './geometry.ts'
 import { aliveThreads, slotOf } from './threads.ts'
 
 /** Blocks that a model can have. */
@@ -62,32 +63,20 @@ export interface MemoryFace {
 }
 
 /** Three blocks of two pages of four words, beside those that hold records. */
-export const TINY: Geometry = tiny(3, 32, [30, 4])
+export const TINY: Geometry = tinyGeometry({
+  nrBlocks: 3,
+  pagesPerBlock: 32,
+  memmapPages: 30,
+  pageWords: 4,
+  nrVirtual: 8,
+})
 /** Two blocks of one page, beside the one that holds records. */
-export const TINIEST: Geometry = tiny(2, 2, [1, 64])
-
-function tiny(
-  nrBlocks: number,
-  pagesPerBlock: number,
-  [memmapPages, pageWords]: readonly [number, number],
-): Geometry {
-  const blockWords = pageWords * pagesPerBlock
-  return {
-    pageSize: pageWords * 4,
-    blockSize: blockWords * 4,
-    maxMemory: blockWords * 4 * nrBlocks,
-    pageWords,
-    pageWordsShift: Math.log2(pageWords),
-    blockWords,
-    pagesPerBlock,
-    pagesPerBlockShift: Math.log2(pagesPerBlock),
-    nrBlocks,
-    nrFrames: nrBlocks * pagesPerBlock,
-    unitsPerPageShift: Math.log2(pageWords / 4),
-    nrVirtual: 8,
-    memmapPages,
-  }
-}
+export const TINIEST: Geometry = tinyGeometry({
+  nrBlocks: 2,
+  pagesPerBlock: 2,
+  pageWords: 64,
+  nrVirtual: 8,
+})
 
 /** All shared words, as they are before any thread runs. */
 export interface Prepared {

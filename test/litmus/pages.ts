@@ -11,7 +11,6 @@ import {
   type Geometry,
   NR_ZONES,
   PAGE_LINK,
-  PAGE_RECORD_WORDS,
   PAGE_WORD,
   PageState,
   ZONE_DIRTY,
@@ -33,28 +32,6 @@ export interface PageMemory {
   readonly blocks: Readable
   /** By block; null where none is. */
   readonly memmaps: readonly (Readable | null)[]
-}
-
-/** A geometry that is smaller than any real one: a page holds little but records. */
-export function tinyGeometry(nrBlocks: number, pagesPerBlock: number, memmapPages = 1): Geometry {
-  const memmapWords = FREE_LIST_HEADS + pagesPerBlock * PAGE_RECORD_WORDS
-  const pageWords = 2 ** Math.ceil(Math.log2(memmapWords / memmapPages))
-  const blockWords = pageWords * pagesPerBlock
-  return {
-    pageSize: pageWords * 4,
-    blockSize: blockWords * 4,
-    maxMemory: blockWords * 4 * nrBlocks,
-    pageWords,
-    pageWordsShift: Math.log2(pageWords),
-    blockWords,
-    pagesPerBlock,
-    pagesPerBlockShift: Math.log2(pagesPerBlock),
-    nrBlocks,
-    nrFrames: nrBlocks * pagesPerBlock,
-    unitsPerPageShift: Math.log2(pageWords / 4),
-    nrVirtual: nrBlocks * pagesPerBlock,
-    memmapPages,
-  }
 }
 
 /** Pages that have a state, in all blocks. */

@@ -3,7 +3,6 @@
  */
 import {
   FREE_LIST_HEADS,
-  type Geometry,
   RETIRE_HEAD,
   STATE_MASK,
   VIRTUAL_HIGH,
@@ -13,23 +12,10 @@ import {
   VirtualState,
 } from '../../src/mm/geometry.ts'
 import { pfnOf, pteAt } from '../../src/mm/page-table.ts'
+import { tinyGeometry } from './geometry.ts'
 
 /** Pages of a few words: one that holds the records, two that can be had; vpns 1 to 3. */
-export const TINY: Geometry = {
-  pageSize: 16,
-  blockSize: 64,
-  maxMemory: 64,
-  pageWords: 4,
-  pageWordsShift: 2,
-  blockWords: 16,
-  pagesPerBlock: 4,
-  pagesPerBlockShift: 2,
-  nrBlocks: 1,
-  nrFrames: 3,
-  unitsPerPageShift: 0,
-  nrVirtual: 4,
-  memmapPages: 1,
-}
+export const TINY = tinyGeometry({ pagesPerBlock: 4, pageWords: 4, nrFrames: 3, nrVirtual: 4 })
 
 /** The page that is found by all. */
 export const PUBLISHED = 0
