@@ -5,6 +5,7 @@
  */
 import { load, loadPlain, store, storePlain, type Words } from '#atomics'
 import { tinyGeometry } from '../../test/litmus/geometry.ts'
+import { Declared } from '../../test/litmus/memory.ts'
 import { countPages, type PageMemory, whatIsWrong } from '../../test/litmus/pages.ts'
 import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
 import { model, mustFail } from '../check/model.ts'
@@ -18,7 +19,6 @@ import {
   BLOCK_STATE,
   BLOCK_ZONE,
   BlockState,
-  type Frames,
   type Geometry,
   type MemoryControl,
   makeMemoryControl,
@@ -56,19 +56,6 @@ interface Face {
   readonly id: number
   cs(label: string): void
   awaitDeath(): number
-}
-
-/** The blocks, as declared. */
-class Declared implements Frames {
-  readonly blocks: readonly Words[]
-
-  constructor({ m0, m1 }: Face) {
-    this.blocks = [m0, m1]
-  }
-
-  block(block: number): Words {
-    return this.blocks[block]!
-  }
 }
 
 /** Drains without waiting for those who are at their lists. */

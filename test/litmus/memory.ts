@@ -42,8 +42,16 @@ export interface Readable {
   readonly [index: number]: number
 }
 
+/** What is in each block, as a model's thread is given it. */
+export interface BlocksFace {
+  readonly m0: Words
+  readonly m1: Words
+  /** A model of two blocks has no third. */
+  readonly m2?: Words
+}
+
 /** A machine's memory, as a model's thread is given it. */
-export interface MemoryFace {
+export interface MemoryFace extends BlocksFace {
   /** Zones, block records, events, page table, per-CPU lists. */
   readonly z: Words
   readonly b: Words
@@ -53,9 +61,6 @@ export interface MemoryFace {
   /** Slots, guard. */
   readonly s: Words
   readonly g: Words
-  /** What is in each of three blocks. */
-  readonly m0: Words
-  readonly m1: Words
   readonly m2: Words
   readonly id: number
   cs(label: string): void
@@ -189,8 +194,8 @@ export function controlOf({ z, b, e, v, p }: MemoryFace, geometry: Geometry): Me
 export class Declared implements Frames {
   private readonly blocks: readonly Words[]
 
-  constructor({ m0, m1, m2 }: MemoryFace) {
-    this.blocks = [m0, m1, m2]
+  constructor({ m0, m1, m2 }: BlocksFace) {
+    this.blocks = m2 === undefined ? [m0, m1] : [m0, m1, m2]
   }
 
   block(block: number): Words {
