@@ -107,6 +107,11 @@ export class Blocks {
     return found
   }
 
+  /** Blocks whose pages count as online, also on their way offline; lowest first. */
+  online(): number[] {
+    return this.in(BlockState.Online, BlockState.GoingOffline)
+  }
+
   /** Pages of the blocks that are online, but those that hold the records of pages. */
   onlinePages(): number {
     return load(this.control.events, ONLINE_PAGES)
@@ -136,11 +141,7 @@ export class Blocks {
 
   /** Sums up what is online. Call with `memHotplugLock` held for writing, after each change. */
   count(): void {
-    let pages = 0
-    for (let block = 0; block < this.geometry.nrBlocks; block++) {
-      const isOnline = this.hasPages(block)
-      if (isOnline) pages += nrManagedPages(this.geometry)
-    }
+    const pages = this.pagesOnline()
     store(this.control.events, ONLINE_PAGES, pages)
   }
 
@@ -183,13 +184,19 @@ export class Blocks {
    * or writing.
    */
   assertWhole(): void {
+    const pages = this.pagesOnline()
+    const counted = this.onlinePages()
+    assert(counted === pages, `blocks: ${counted} pages are said to be online, ${pages} are`)
+  }
+
+  /** As `onlinePages` is to be, by the blocks' states. */
+  private pagesOnline(): number {
     let pages = 0
     for (let block = 0; block < this.geometry.nrBlocks; block++) {
       const isOnline = this.hasPages(block)
       if (isOnline) pages += nrManagedPages(this.geometry)
     }
-    const counted = this.onlinePages()
-    assert(counted === pages, `blocks: ${counted} pages are said to be online, ${pages} are`)
+    return pages
   }
 }
 

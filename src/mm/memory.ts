@@ -7,7 +7,7 @@ import { HotplugError } from '../lib/errors.ts'
 import { bytesOf, type Size } from '../lib/units.ts'
 import { type AddLimits, addMemory, removeBlock } from './add-remove.ts'
 import type { BlockStateName, ZoneName } from './blocks.ts'
-import { BlockState, REQUESTED_BLOCKS } from './geometry.ts'
+import { REQUESTED_BLOCKS } from './geometry.ts'
 import { blockName, type Hotplug, requireBlock } from './hotplug.ts'
 import { nrManagedPages } from './memmap.ts'
 import type { MemoryNotifier, NotifyOptions } from './notifiers.ts'
@@ -57,7 +57,7 @@ export class Memory {
   /** Blocks that are online. */
   get onlineBytes(): number {
     const { blocks, geometry } = this.hotplug
-    return blocks.in(BlockState.Online, BlockState.GoingOffline).length * geometry.blockSize
+    return blocks.online().length * geometry.blockSize
   }
 
   /** What somebody has of them, the records of their pages included. */

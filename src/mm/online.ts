@@ -81,7 +81,7 @@ export async function onlineBlock(
 function zoneFor({ blocks }: Hotplug, type: OnlineType): 0 | 1 {
   if (type === 'online_kernel') return ZoneKind.Normal
   if (type === 'online_movable') return ZoneKind.Movable
-  const online = blocks.in(BlockState.Online, BlockState.GoingOffline)
+  const online = blocks.online()
   const hasNormal = online.some(one => blocks.zoneKind(one) === ZoneKind.Normal)
   return hasNormal ? ZoneKind.Movable : ZoneKind.Normal
 }

@@ -97,7 +97,7 @@ class Resize {
   }
 
   nrOnline(): number {
-    return this.hotplug.blocks.in(BlockState.Online, BlockState.GoingOffline).length
+    return this.hotplug.blocks.online().length
   }
 
   async run(type: OnlineType): Promise<void> {
@@ -245,7 +245,7 @@ class Resize {
 
   private usedPages(): number {
     const { blocks } = this.hotplug
-    const online = blocks.in(BlockState.Online, BlockState.GoingOffline)
+    const online = blocks.online()
     return online.reduce((sum, block) => sum + blocks.usedPages(block), 0)
   }
 
