@@ -124,11 +124,11 @@ export class PageAllocator {
     let nrFreed = 0
     for (let block = 0; block < geometry.nrBlocks; block++) {
       const state = load(blocks, block * BLOCK_RECORD_WORDS + BLOCK_STATE)
-      const hasPages =
+      const mayHavePages =
         state === BlockState.GoingOnline ||
         state === BlockState.Online ||
         state === BlockState.GoingOffline
-      if (!hasPages) continue
+      if (!mayHavePages) continue
       const first = block * geometry.pagesPerBlock
       for (let page = geometry.memmapPages; page < geometry.pagesPerBlock; page++) {
         const isFreed = this.freeIfDead(first + page)
