@@ -34,6 +34,7 @@ import { assert } from '../lib/assert.ts'
 import { HOTPLUG_CODES, type HotplugCode, HotplugError } from '../lib/errors.ts'
 import { Turnstile } from '../locking/acquire.ts'
 import type { Slot } from '../locking/slots.ts'
+import { type ZoneName, zoneName } from './blocks.ts'
 import { BLOCKS_MAX, ZoneKind } from './geometry.ts'
 import { type Answer, type Box, type Delivery, LETTER_MASK, Mailboxes } from './mailboxes.ts'
 
@@ -63,7 +64,7 @@ export interface MemoryEvent {
   readonly action: MemoryAction
   readonly block: number
   /** The zone that the block joins or leaves. */
-  readonly zone: keyof typeof ZoneKind
+  readonly zone: ZoneName
 }
 
 /** Told of memory that comes and goes. Throws, or rejects, to veto what is GOING to happen. */
@@ -300,8 +301,7 @@ function eventOf(letter: number): MemoryEvent {
   const action = ACTIONS[(letter & ((1 << ACTION_BITS) - 1)) - 1]
   assert(action !== undefined, `notifiers: ${letter} is no letter`)
   const place = letter >>> ACTION_BITS
-  const zone = place >>> BLOCK_BITS === ZoneKind.Normal ? 'Normal' : 'Movable'
-  return { action, block: place & (BLOCKS_MAX - 1), zone }
+  return { action, block: place & (BLOCKS_MAX - 1), zone: zoneName(place >>> BLOCK_BITS) }
 }
 
 /** What was thrown, as plain fields. */

@@ -33,6 +33,7 @@ import { load, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { Mutex } from '../locking/mutex.ts'
 import type { Slot } from '../locking/slots.ts'
+import { zoneName } from './blocks.ts'
 import { countFree, forgetLists, giveChunk, rebuildLists, takeChunk } from './buddy.ts'
 import {
   BLOCK_FREE,
@@ -47,7 +48,6 @@ import {
   ZONE_HINT,
   ZONE_LOCK,
   ZONE_RECORD_WORDS,
-  ZoneKind,
 } from './geometry.ts'
 import { blockOfPfn, nrManagedPages, pageOfPfn, pageWord } from './memmap.ts'
 
@@ -70,7 +70,7 @@ export class Zone {
     this.kind = kind
     this.words = control.zones
     this.record = kind * ZONE_RECORD_WORDS
-    const name = kind === ZoneKind.Normal ? 'lock of zone Normal' : 'lock of zone Movable'
+    const name = `lock of zone ${zoneName(kind)}`
     this.lock = new Mutex(slot, control.zones, this.record + ZONE_LOCK, name)
   }
 
