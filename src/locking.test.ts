@@ -284,16 +284,32 @@ test('only the main thread boots', async () => {
   equal(await new TestThread(BODIES, 'bootHere', null).result, 'EPERM')
 })
 
-test('a detached thread is refused, and a machine is shut down once', async () => {
+async function refusesAll(locks: Locks, code: string): Promise<void> {
+  throws(() => locks.detach(), { code })
+  for (const call of CALLS) throws(() => locks[call](), { code })
+  throws(() => locks.tryMemHotplugBegin(), { code })
+  throws(() => locks.guard.enter(), { code })
+  await rejects(locks.memHotplugBeginAsync(), { code })
+}
+
+test('a detached thread is refused', async t => {
+  const locks = Locks.attach((await boot(t)).handle)
+
+  locks.detach()
+
+  await refusesAll(locks, 'EINVAL')
+})
+
+test('a machine is shut down once, and its locks say so', async () => {
   const locks = await Locks.boot({ threads: 2 })
+  const other = Locks.attach(locks.handle)
+  other.detach()
 
   await locks.shutdown()
   await locks.shutdown()
 
-  throws(() => locks.detach(), { code: 'EINVAL' })
-  for (const call of CALLS) throws(() => locks[call](), { code: 'EINVAL' })
-  throws(() => locks.tryMemHotplugBegin(), { code: 'EINVAL' })
-  await rejects(locks.memHotplugBeginAsync(), { code: 'EINVAL' })
+  await refusesAll(locks, 'ENODEV')
+  await refusesAll(other, 'ENODEV')
 })
 
 test('a hint that names no thread is refused, and nothing has changed', async t => {

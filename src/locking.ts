@@ -116,9 +116,7 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
    *   shut down.
    */
   static attach(handle: LocksHandle): Locks {
-    if (load(handle.control.stop, 0) !== 0) {
-      throw new HotplugError('ENODEV', 'attach', 'the machine is shut down')
-    }
+    requireOpen(handle.control, 'attach')
     return new Locks(handle, attach(handle.control, handle.arch), null)
   }
 
@@ -184,8 +182,8 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
   private openBarrier(): Disposable {
     const requests = new BarrierRequests(this.handle.control.barrier, 0)
     const look = (): void => {
-      if (load(this.handle.control.stop, 0) === 0) this.service?.revive()
-      else throw new HotplugError('ENODEV', 'wait for a barrier', 'the machine is shut down')
+      requireOpen(this.handle.control, 'wait for a barrier')
+      this.service?.revive()
     }
     return openBarrier(() => requests.request(this.slot.slots, look))
   }
@@ -203,10 +201,16 @@ function attach(control: Control, arch: Arch): Attachment {
   const { oracle, isKernels } = openOracle(arch, control.family)
   const slots = new Slots(control.slots)
   const slot = slots.attach(oracle, SERVICE_SLOT + 1)
+  slot.assertOpen = operation => requireOpen(control, operation)
   const watch = watchWorkers(oracle, () => {
     for (let i = 0; i < slots.nrSlots; i++) slots.reap(i, oracle)
   })
   return { slot, oracle, kernelThreadIds: isKernels, watch }
+}
+
+function requireOpen({ stop }: Control, operation: string): void {
+  if (load(stop, 0) === 0) return
+  throw new HotplugError('ENODEV', operation, 'the machine is shut down')
 }
 
 async function startService(

@@ -80,6 +80,9 @@ export interface MachineHandle {
  *
  *     await using machine = await Machine.boot({ memory: '1GiB' })
  *     new Worker(url, { workerData: machine.handle })   // there: Machine.attach(workerData)
+ *
+ * Once it is shut down, every call throws `ENODEV`, in all threads, as do those of its memory and
+ * its maps. But its locks, in threads that are attached still, exclude these from each other.
  */
 export class Machine implements AsyncDisposable {
   /** For `Machine.attach` in other threads. */
@@ -143,8 +146,9 @@ export class Machine implements AsyncDisposable {
     this.hotplug = { ...parts, zones }
     this.memory = new Memory(this.hotplug, autoOnline)
     const { blocks, space } = this.hotplug
+    const assertOpen = (): void => this.hotplug.requests.assertServed('use a map')
     const look = (): void => {
-      this.hotplug.requests.assertServed('use a map')
+      assertOpen()
       locks.reviveService()
     }
     const room = new Room(locks.slot, blocks, this.allocator, look)
@@ -152,7 +156,7 @@ export class Machine implements AsyncDisposable {
       memory,
       locks,
       { source: room, space },
-      { onNoRoom: () => room.make(), assertOpen: look },
+      { onNoRoom: () => room.make(), assertOpen, onWait: look },
     )
   }
 
@@ -178,15 +182,17 @@ export class Machine implements AsyncDisposable {
    * The map of that name, shared by all threads; there is an empty one at first.
    *
    * @throws {HotplugError} `EINVAL`: a bad name or codec, or the map has another codec. `ENOSPC`:
-   *   there are too many maps.
+   *   there are too many maps. `ENODEV`: the machine is shut down.
    */
   map<V>(name: string, options: MapOptions<V>): SharedMap<V> {
+    this.hotplug.requests.assertServed('open a map')
     this.locks.slot.assertAttached('open a map')
     return new SharedMap<V>(this.collections, name, options)
   }
 
   /** Who holds memory that cannot move. */
   pins(): PinRecord[] {
+    this.hotplug.requests.assertServed('look at pins')
     return this.hotplug.pins.all()
   }
 
@@ -205,8 +211,9 @@ export class Machine implements AsyncDisposable {
 
   private parts() {
     const { hotplug, allocator, handle } = this
-    const { pins, space: frames } = hotplug
-    return { control: handle.memory.control, frames, allocator, pins }
+    const { pins, space: frames, requests } = hotplug
+    const assertOpen = (operation: string): void => requests.assertServed(operation)
+    return { control: handle.memory.control, frames, allocator, pins, assertOpen }
   }
 
   private async bringUp(nrBlocks: number): Promise<void> {

@@ -235,6 +235,7 @@ export class Heap {
   /** Sleeps while a page is write-protected. Outside the guard. */
   waitUnprotected(vpn: number): void {
     this.nrWaits++
+    this.context.onWait?.()
     waitUnprotected({ events: this.events, pageTable: this.pageTable }, vpn)
   }
 
@@ -260,7 +261,10 @@ export class Heap {
   private withRoom(nrTries: number, open: () => number): number {
     for (let tries = 0; ; tries++) {
       const vpn = open()
-      if (vpn >= 0) return vpn
+      if (vpn >= 0) {
+        this.context.assertOpen?.() // else withdraw.ts may have passed this page over
+        return vpn
+      }
       if (tries === nrTries || !this.context.onNoRoom()) return -1
     }
   }

@@ -109,8 +109,13 @@ export interface CollectionsContext {
   readonly lockdep: Lockdep | null
   /** Called when there is no page. @returns Whether some may have been freed: try again. */
   onNoRoom(): boolean
-  /** Throws once the machine is shut down: asked when a key is not there. */
+  /**
+   * Throws once the machine is shut down: asked when a key is not there, when a page was mapped,
+   * and by what takes long anyway.
+   */
   readonly assertOpen?: () => void
+  /** As `assertOpen`, before each sleep until the service thread has moved a page. */
+  readonly onWait?: () => void
 }
 
 /** How addresses and slots are taken apart. */

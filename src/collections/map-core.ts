@@ -385,6 +385,7 @@ export class MapCore {
     const address = load(this.shards, shard + TABLE)
     const end = address === 0 ? 0 : this.growth.nrSlotsOf(address)
     for (let i = 0; i < end; ) {
+      this.context.assertOpen?.() // a machine that is shut down has no end of a table
       i = this.clearSection(address, i)
       if (i < 0) {
         i = ~i

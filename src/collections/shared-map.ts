@@ -13,6 +13,7 @@
  */
 import { HotplugError } from '../lib/errors.ts'
 import { requireStack } from '../lib/stack.ts'
+import type { Slot } from '../locking/slots.ts'
 import { type Codec, type CodecName, codecOf, copyOf, type InnerCodec } from './codecs.ts'
 import { type Expected, NOTHING } from './expected.ts'
 import { VALUE_BYTES_MAX } from './large-values.ts'
@@ -57,6 +58,7 @@ export class SharedMap<V> {
   private readonly codec: InnerCodec<V>
   private readonly walker: Walker
   private readonly nrShards: number
+  private readonly slot: Slot
   private readonly assertOpen: (() => void) | undefined
 
   /**
@@ -74,11 +76,13 @@ export class SharedMap<V> {
     this.core = new MapCore(context, map)
     this.walker = new Walker(context, this.core.heap, map)
     this.nrShards = context.control.nrShards
+    this.slot = context.slot
     this.assertOpen = context.assertOpen
   }
 
   /** How many keys there are. Exact when nobody writes. */
   get size(): number {
+    this.assertUsable('size')
     return this.whole(() => this.core.size())
   }
 
@@ -133,7 +137,10 @@ export class SharedMap<V> {
     if (nrBytes === LONG) requireFit(core.reader.nrBytes(), bytes)
     core.rememberLarge()
     const value = this.readLarge()
-    if (value === null) return ABSENT
+    if (value === null) {
+      this.absent()
+      return ABSENT
+    }
     requireFit(value.length, bytes)
     bytes.set(value)
     return value.length
@@ -184,6 +191,7 @@ export class SharedMap<V> {
    * some keys gone and some not.
    */
   clear(): void {
+    this.assertUsable('clear')
     this.whole(() => this.core.clear())
   }
 
@@ -231,7 +239,11 @@ export class SharedMap<V> {
    * comes or goes meanwhile once or not at all. Nothing is held between steps.
    */
   *keys(): Generator<string, undefined> {
-    for (let i = 0; i < this.nrShards; i++) yield* this.whole(() => this.walker.keysOf(i))
+    for (let i = 0; i < this.nrShards; i++) {
+      const keys = this.whole(() => this.walker.keysOf(i))
+      this.assertUsable('iterate') // after the walk, which else may have met the end of the machine
+      yield* keys
+    }
   }
 
   /** As `keys`, each with the value that it has when its turn comes. */
@@ -267,7 +279,14 @@ export class SharedMap<V> {
 
   /** Leaves the pages that this thread writes to, so that they can be compacted. */
   close(): void {
+    this.assertUsable('close')
     this.whole(() => this.core.heap.close())
+  }
+
+  /** For calls that may come to their end without the guard or a page. */
+  private assertUsable(operation: string): void {
+    this.assertOpen?.()
+    this.slot.assertAttached(operation)
   }
 
   /** A key that is not there, of a machine that is. */
@@ -354,7 +373,7 @@ export class SharedMap<V> {
   private largeValue(): V | undefined {
     this.core.rememberLarge()
     const value = this.readLarge()
-    return value === null ? undefined : this.codec.fromCopy(value)
+    return value === null ? this.absent() : this.codec.fromCopy(value)
   }
 
   /** After `read` said `LARGE`. @returns Null: the key has no value any more. */

@@ -86,7 +86,7 @@ export class Walker {
       if (slot !== 0 && slot !== TOMBSTONE) this.take(slot & table.addresses.addressMask)
     }
     heap.guard.leave()
-    return i === table.nrSlots ? DONE : i
+    return i >= table.nrSlots ? DONE : i // less than before: the machine is shut down
   }
 
   private take(address: number): void {

@@ -116,6 +116,8 @@ export class Slot {
   token: number
   /** What this thread's asynchronous I/O may be using: while there is any, the slot stays taken. */
   readonly references: References[] = []
+  /** Asked only once detached: throws `ENODEV` if the whole machine is shut down. Null: nobody. */
+  assertOpen: ((operation: string) => void) | null = null
 
   constructor(slots: Slots, index: number, generation: number) {
     this.slots = slots
@@ -124,9 +126,13 @@ export class Slot {
     this.token = tokenOf(index, generation)
   }
 
-  /** @throws {HotplugError} `EINVAL`: the slot has been detached. */
+  /**
+   * @throws {HotplugError} `ENODEV`: the machine is shut down, and the slot detached. `EINVAL`: the
+   *   slot alone has been detached.
+   */
   assertAttached(operation: string): void {
     if (this.token === 0) {
+      this.assertOpen?.(operation)
       throw new HotplugError('EINVAL', operation, `slot ${this.index} is detached`)
     }
   }

@@ -37,7 +37,11 @@ export interface AddOptions extends AddLimits {
   readonly autoOnline?: AutoOnline | undefined
 }
 
-/** A machine's memory, for any thread. */
+/**
+ * A machine's memory, for any thread.
+ *
+ * Once the machine is shut down, every call throws `ENODEV`, and so do the sizes that change.
+ */
 export class Memory {
   private readonly hotplug: Hotplug
   private readonly policy: AutoOnline
@@ -50,12 +54,14 @@ export class Memory {
 
   /** What boot or the last resize asked for. */
   get requestedBytes(): number {
+    this.assertOpen()
     const { blocks, geometry } = this.hotplug
     return load(blocks.control.events, REQUESTED_BLOCKS) * geometry.blockSize
   }
 
   /** Blocks that are online. */
   get onlineBytes(): number {
+    this.assertOpen()
     const { blocks, geometry } = this.hotplug
     return blocks.online().length * geometry.blockSize
   }
@@ -85,6 +91,7 @@ export class Memory {
 
   /** The blocks that are there, lowest first; each as it is at the moment. Takes no lock. */
   blocks(): BlockInfo[] {
+    this.assertOpen()
     const { geometry } = this.hotplug
     const found: BlockInfo[] = []
     for (let block = 0; block < geometry.nrBlocks; block++) {
@@ -103,6 +110,7 @@ export class Memory {
    */
   walkBlocks(): BlockInfo[] {
     const { locks, blocks } = this.hotplug
+    this.assertOpen()
     locks.getOnlineMems()
     try {
       const isLeft = blocks.isLeft(locks.slot.slots)
@@ -185,6 +193,7 @@ export class Memory {
    * @throws {HotplugError} `ENOSPC`: too many are told already. `EINVAL`: a bad priority.
    */
   notify(listener: MemoryNotifier, options?: NotifyOptions): Disposable {
+    this.hotplug.requests.assertServed('register a memory notifier')
     return this.hotplug.notifiers.register(listener, options)
   }
 
@@ -195,10 +204,15 @@ export class Memory {
    */
   block(block: number): BlockInfo {
     const operation = `look at ${blockName(block)}`
+    this.hotplug.requests.assertServed(operation)
     requireBlock(this.hotplug, operation, block)
     const info = this.info(block)
     if (info !== null) return info
     throw new HotplugError('ENODEV', operation, 'it has just left')
+  }
+
+  private assertOpen(): void {
+    this.hotplug.requests.assertServed('look at memory')
   }
 
   private info(block: number): BlockInfo | null {

@@ -32,7 +32,8 @@ export class RawMemory implements Disposable {
   }
 
   /**
-   * @throws {HotplugError} `EPERM`: it was released already.
+   * @throws {HotplugError} `EPERM`: it was released already. `ENODEV`: the machine is shut down,
+   *   and the memory gone.
    * @throws {RangeError} The stack is full; it is still held.
    */
   release(): void {
@@ -42,9 +43,14 @@ export class RawMemory implements Disposable {
     this.give = null
   }
 
-  /** Releases it, unless that was done. */
+  /** Releases it, unless that was done, or the end of the machine has done it. */
   [Symbol.dispose](): void {
-    if (this.give !== null) this.release()
+    if (this.give === null) return
+    try {
+      this.release()
+    } catch (error) {
+      if (!(error instanceof HotplugError) || error.code !== 'ENODEV') throw error
+    }
   }
 }
 
@@ -54,6 +60,8 @@ export interface RawParts {
   readonly frames: Frames
   readonly allocator: PageAllocator
   readonly pins: Pins
+  /** Throws once the machine is shut down. */
+  readonly assertOpen?: (operation: string) => void
 }
 
 /**
@@ -93,6 +101,7 @@ export function takeRaw(parts: RawParts, bytes: number, owner: string): RawMemor
   const token = allocator.slot.token
   setWords(parts, { pfn, nrPages }, pageWord(PageState.Raw, record)) // B3
   return new RawMemory(zeroed(parts, pfn, bytes), owner, () => {
+    parts.assertOpen?.('release raw memory')
     allocator.slot.assertAttached('release raw memory')
     setWords(parts, { pfn, nrPages }, pageWord(PageState.Allocated, token)) // F1
     allocator.freeChunk(pfn, order) // F2

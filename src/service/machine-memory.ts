@@ -75,7 +75,7 @@ export function openCollections(
   memory: MachineMemory,
   locks: HotplugLocks,
   { source, space }: { source: FrameSource; space: AddressSpace },
-  { onNoRoom, assertOpen }: Pick<CollectionsContext, 'onNoRoom' | 'assertOpen'>,
+  calls: Pick<CollectionsContext, 'onNoRoom' | 'assertOpen' | 'onWait'>,
 ): CollectionsContext {
   const { slot, guard, lockdep } = locks
   return {
@@ -86,7 +86,6 @@ export function openCollections(
     frames: space,
     pages: new VirtualPages(slot, memory.control, space, source),
     lockdep,
-    onNoRoom,
-    ...(assertOpen && { assertOpen }),
+    ...calls,
   }
 }

@@ -9,7 +9,7 @@
  * It blocks on no lock whose holder may wait for it: only on the zones', whose holders wait for
  * nothing. It alone unmaps and moves pages.
  */
-import { load } from '#atomics'
+import { fillPlain, load } from '#atomics'
 import type { AddressSpace } from '../arch/address-space.ts'
 import { BarrierRequests } from '../arch/barrier.ts'
 import { now } from '../arch/clock.ts'
@@ -45,6 +45,7 @@ import { type MachineMemory, openCollections } from './machine-memory.ts'
 import { discardIfItGoes, prepareBlock } from './prepare.ts'
 import { nrFreePages, nrReservePages } from './room.ts'
 import { trimBlock } from './trim.ts'
+import { withdrawPages } from './withdraw.ts'
 
 /** How long one request keeps the service thread from others. */
 const SLICE_MS = 8
@@ -162,8 +163,13 @@ export class MemoryDuties implements Duties {
   }
 
   stop(): void {
+    withdrawPages(this.control, this.takeBlank())
+    this.migration.wakeWriters()
+    this.tools.locks.guard.synchronize()
     for (let block = 0; block < this.geometry.nrBlocks; block++) {
-      if (this.blocks.stateName(block) !== 'absent') this.discardIfItGoes(block)
+      const { blockSize } = this.geometry
+      if (this.blocks.stateName(block) === 'absent') continue
+      discardIfItGoes(this.real, block * blockSize, blockSize)
     }
   }
 
@@ -341,6 +347,18 @@ export class MemoryDuties implements Duties {
     if (isKeptBack && this.leavesSome) return -1
     const pfn = this.allocator.zones[ZoneKind.Movable]!.alloc(0)
     return pfn === -1 ? this.allocator.zones[ZoneKind.Normal]!.alloc(0) : pfn
+  }
+
+  /** A frame of zeros; -1: not one is free. */
+  private takeBlank(): number {
+    const { allocator, geometry } = this
+    let pfn = allocator.zones[ZoneKind.Movable]!.alloc(0)
+    if (pfn === -1) pfn = allocator.zones[ZoneKind.Normal]!.alloc(0)
+    if (pfn === -1) return -1
+    const words = this.space.block(pfn >>> geometry.pagesPerBlockShift)
+    const page = pfn & (geometry.pagesPerBlock - 1)
+    fillPlain(words, page << geometry.pageWordsShift, 0, geometry.pageWords)
+    return pfn
   }
 
   private giveFrames(pfns: readonly number[]): void {
