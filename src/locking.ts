@@ -39,6 +39,12 @@ export interface LocksOptions {
   readonly lockdep?: boolean | undefined
 }
 
+/** How to shut down. */
+export interface ShutdownOptions {
+  /** Waits no longer than so many milliseconds: more than 0. For ever if left out. */
+  readonly deadlineMs?: number | undefined
+}
+
 /** A service thread that serves more than locks. */
 export interface MoreService extends Pick<ServiceData, 'module' | 'more'> {
   /** Is given what it posts, in the main thread. */
@@ -168,10 +174,19 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
     this.barrier?.[Symbol.dispose]()
   }
 
-  /** Detaches; in the main thread, ends the machine. More than once is no error. */
-  async shutdown(): Promise<void> {
+  /**
+   * Detaches; in the main thread, ends the machine, and waits until the service thread has ended.
+   * More than once is no error.
+   *
+   * @throws {HotplugError} `ETIMEDOUT`: it had not when the deadline passed; that goes on.
+   *   `EINVAL`: a deadline that is not above 0; nothing was done.
+   */
+  async shutdown({ deadlineMs }: ShutdownOptions = {}): Promise<void> {
+    if (deadlineMs !== undefined && !(deadlineMs > 0)) {
+      throw new HotplugError('EINVAL', 'shut down', `deadlineMs is ${deadlineMs}, not more than 0`)
+    }
     if (this.slot.token !== 0) this.detach()
-    await this.service?.stop()
+    await this.service?.stop(deadlineMs)
   }
 
   /** As `shutdown`. */

@@ -10,7 +10,7 @@ import type { CollectionsContext } from './collections/layout.ts'
 import { type MapOptions, SharedMap } from './collections/shared-map.ts'
 import { HotplugError } from './lib/errors.ts'
 import { bytesOf, type Size, sizeText } from './lib/units.ts'
-import { Locks, type LocksHandle } from './locking.ts'
+import { Locks, type LocksHandle, type ShutdownOptions } from './locking.ts'
 import { addMemory } from './mm/add-remove.ts'
 import { geometryOf } from './mm/geometry.ts'
 import { exclusively, type Hotplug } from './mm/hotplug.ts'
@@ -199,9 +199,19 @@ export class Machine implements AsyncDisposable {
   /**
    * Detaches the calling thread. In the main thread, ends the machine: all its memory goes back to
    * the system, whoever still has a view of it. More than once is no error.
+   *
+   * What waits: main, for the service thread. It ends the piece of work that it has in hand, waits
+   * until every thread has left the call that it is in the middle of (microseconds, but for a
+   * thread that is held there, as by a debugger), and gives the memory back. Other threads do not
+   * wait. Past the deadline the machine is shut down all the same, for every call of every thread;
+   * its memory goes when it can, which does not keep the process alive, and can be waited for by
+   * another `shutdown`.
+   *
+   * @throws {HotplugError} `ETIMEDOUT`: not all memory had gone when the deadline passed. `EINVAL`:
+   *   a deadline that is not above 0; nothing was done.
    */
-  async shutdown(): Promise<void> {
-    await this.locks.shutdown()
+  async shutdown(options?: ShutdownOptions): Promise<void> {
+    await this.locks.shutdown(options)
   }
 
   /** As `shutdown`. */

@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, throws } from 'node:assert/strict'
+import { deepEqual, equal, ok, rejects, throws } from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
 import { CALLS, codesOf, STAYS, take } from '../test/bodies/after-shutdown.ts'
@@ -108,6 +108,46 @@ test('who reads or writes while a machine is shut down meets its end, and never 
     deepEqual(await reader.result, { nrWrong: 0, code: 'ENODEV' })
     deepEqual(await writer.result, { write: 'ENODEV', walk: 'ENODEV', clear: 'ENODEV' })
   }
+})
+
+test('shutdown gives up waiting at its deadline, and goes on', async () => {
+  const machine = await Machine.boot(SIZES)
+  const worker = await threadAt('stayInside', machine)
+
+  await rejects(machine.shutdown({ deadlineMs: 30 }), {
+    code: 'ETIMEDOUT',
+    message: 'shut down: the service thread had not ended after 30 ms: that goes on (ETIMEDOUT)',
+  })
+  throws(() => Machine.attach(machine.handle), { code: 'ENODEV' })
+  throws(() => machine.pins(), { code: 'ENODEV' })
+  await rejects(machine.shutdown({ deadlineMs: 1 }), { code: 'ETIMEDOUT' })
+  const ended = Promise.all([machine.shutdown(), machine.shutdown({ deadlineMs: 600_000 })])
+  worker.goOn()
+
+  await ended
+  await worker.result
+  await machine.shutdown({ deadlineMs: 1 })
+})
+
+test('shutdown waits for nothing in a worker, and in main not beyond the end', async () => {
+  const machine = await Machine.boot(SIZES)
+  const other = Machine.attach(machine.handle)
+
+  await other.shutdown({ deadlineMs: Number.MIN_VALUE })
+  await machine.shutdown({ deadlineMs: Number.POSITIVE_INFINITY })
+
+  throws(() => Machine.attach(machine.handle), { code: 'ENODEV' })
+})
+
+test('shutdown refuses a deadline that cannot be, and has done nothing', async t => {
+  const machine = await boot(t)
+
+  for (const deadlineMs of [0, -1, Number.NaN]) {
+    const message = `shut down: deadlineMs is ${deadlineMs}, not more than 0 (EINVAL)`
+    await rejects(machine.shutdown({ deadlineMs }), { code: 'EINVAL', message })
+  }
+
+  equal(machine.memory.blocks().length, 8)
 })
 
 async function boot(t: TestContext): Promise<Machine> {

@@ -20,6 +20,9 @@ const STARTS_MAX = 10
 /** One that has lived so long after it was ready is not one that dies at its start. */
 const LIVED_MS = 1000
 
+/** The longest that a timer can run. */
+const TIMER_MAX_MS = 0x7fffffff
+
 /** What to use of the machine: all that works, or only what every Node has. */
 export type Arch = 'auto' | 'portable'
 
@@ -72,6 +75,9 @@ export class Service {
   private nrStarts = 1
   private readyAt = now()
   private isStopping = false
+  private ending: Promise<void> | null = null
+  /** Calls that wait for its end, and so hold the event loop. */
+  private nrWaiting = 0
   private isGivenUp = false
 
   /**
@@ -110,12 +116,29 @@ export class Service {
     this.restart(this.worker)
   }
 
-  /** Asks it to end, and waits until it has. */
-  async stop(): Promise<void> {
-    if (this.isStopping || this.isGivenUp) return
-    this.isStopping = true
-    const ended = once(this.worker, 'exit')
+  /**
+   * Asks it to end, unless that was done, and waits until it has.
+   *
+   * @throws {HotplugError} `ETIMEDOUT`: it had not when the deadline passed. It will, and can be
+   *   waited for again.
+   */
+  async stop(deadlineMs?: number): Promise<void> {
+    this.ending ??= this.end()
     this.worker.ref()
+    this.nrWaiting++
+    try {
+      if (await endsWithin(this.ending, deadlineMs)) return
+    } finally {
+      this.nrWaiting--
+      if (this.nrWaiting === 0) this.worker.unref()
+    }
+    const reason = `the service thread had not ended after ${deadlineMs} ms: that goes on`
+    throw new HotplugError('ETIMEDOUT', 'shut down', reason)
+  }
+
+  private async end(): Promise<void> {
+    this.isStopping = true
+    const ended = this.isGivenUp ? null : once(this.worker, 'exit')
     store(this.data.control.stop, 0, 1)
     new Slots(this.data.control.slots).ring()
     await ended
@@ -152,6 +175,15 @@ export class Service {
     this.report = { ...this.report, tid: 0, start: 0 }
     this.watch(worker)
   }
+}
+
+/** @returns Whether it was in time; rejects as the promise does. */
+function endsWithin(promise: Promise<void>, deadlineMs: number | undefined): Promise<boolean> {
+  if (deadlineMs === undefined) return promise.then(() => true)
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => resolve(false), Math.min(Math.ceil(deadlineMs), TIMER_MAX_MS))
+    promise.then(() => resolve(true), reject).finally(() => clearTimeout(timer))
+  })
 }
 
 function startWorker(data: ServiceData): Worker {
