@@ -29,7 +29,7 @@ import {
   VirtualState,
   WRITE_PROTECTED,
 } from '../mm/geometry.ts'
-import { pteOf } from '../mm/migration.ts'
+import { pteOf } from '../mm/page-table.ts'
 import { kindOfOwner } from '../mm/virtual-pages.ts'
 
 /**
