@@ -33,6 +33,7 @@ export class HotplugLocks {
   readonly slot: Slot
   readonly deviceHotplugLock: Mutex
   readonly cpuAddRemoveLock: Mutex
+  /** Memory notifiers are asked with it held, so a thread that has any does not block on it. */
   readonly memAddRemoveLock: Mutex
   readonly cpuHotplugLock: PercpuRwsem
   readonly memHotplugLock: PercpuRwsem

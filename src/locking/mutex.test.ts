@@ -101,6 +101,30 @@ test('a thread whose operations have or await the mutex may not block on it', as
   equal(mine.isHeld(), false)
 })
 
+test('a thread that others call back under the mutex takes it at once, or not by blocking', async () => {
+  const { mine, others, table } = twoThreads()
+
+  mine.callbacks.count++
+  equal(mine.lock(), false)
+  mine.unlock()
+  others.lock()
+  throws(() => mine.lock(), {
+    code: 'EDEADLK',
+    message: /a callback of this thread, .* await lockAsync\(\) instead \(EDEADLK\)$/,
+  })
+  equal(mine.tryLock(), null)
+  const waiting = mine.lockAsync()
+  others.unlock()
+  ;(await waiting).release()
+
+  others.lock()
+  table.close(1, 0)
+  equal(mine.lock(), true, 'whoever is dead asks nobody')
+  mine.unlock()
+  mine.callbacks.count--
+  equal(mine.lock(), false)
+})
+
 test('tryLock takes a free mutex and says no to a held one', () => {
   const { mine, others, words } = twoThreads()
 

@@ -53,6 +53,11 @@ export class Mutex implements Acquisition, Recoverable {
    * which else might wait for one of them.
    */
   readonly waiting: { meanwhile: (() => void) | null } = { meanwhile: null }
+  /**
+   * Callbacks of this thread that others ask with the mutex held. A thread that blocks does not
+   * answer; so while there are any, `lock` refuses to wait.
+   */
+  readonly callbacks = { count: 0 }
   private readonly name: string
   private ownerDied = false
   /** The operation of this thread that owns it; null: the thread itself, or nobody here. */
@@ -80,8 +85,8 @@ export class Mutex implements Acquisition, Recoverable {
    * Blocks the thread until it owns the mutex.
    *
    * @returns Whether the last owner died inside: what it protects may be half changed.
-   * @throws {HotplugError} `EDEADLK`: this thread or an operation of it has it, or waits for it.
-   *   `EINVAL`: the slot is detached.
+   * @throws {HotplugError} `EDEADLK`: this thread or an operation of it has it, or waits for it; or
+   *   whoever has it may ask a callback of this thread. `EINVAL`: the slot is detached.
    */
   lock(): boolean {
     const { token } = this.slot
@@ -89,7 +94,8 @@ export class Mutex implements Acquisition, Recoverable {
     const word = compareExchange(this.words, this.index, 0, token << TOKEN_SHIFT) // L1
     if (word === 0) return false
     this.refuseToWaitForMyself(word >>> TOKEN_SHIFT === token)
-    acquire(this, this.waiting.meanwhile)
+    if (this.callbacks.count > 0) this.takeOverOrRefuse(word)
+    else acquire(this, this.waiting.meanwhile)
     return this.ownerDied
   }
 
@@ -208,6 +214,13 @@ export class Mutex implements Acquisition, Recoverable {
     if (!held && this.turnstile.nrWaiting === 0) return
     const reason = held ? 'this thread has it already' : 'an operation of this thread waits for it'
     throw new HotplugError('EDEADLK', `lock ${this.name}`, reason)
+  }
+
+  /** @param word What L1 found. */
+  private takeOverOrRefuse(word: number): void {
+    if (this.isFree(word) && this.takeOver(word)) return
+    const reason = 'who has it may ask a callback of this thread, which would not answer: await'
+    throw new HotplugError('EDEADLK', `lock ${this.name}`, `${reason} lockAsync() instead`)
   }
 
   private refuseUnlock(word = 0): never {

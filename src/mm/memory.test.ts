@@ -1,8 +1,9 @@
 import { deepEqual, equal, throws } from 'node:assert/strict'
 import { test } from 'node:test'
-import { assertWhole, bootSmall, insides, MovingPages } from '../../test/bodies/blocks.ts'
+import { assertWhole, bootSmall, insides, listenTo, MovingPages } from '../../test/bodies/blocks.ts'
 import { sharedWords, TestThread } from '../../test/thread.ts'
 import { Machine } from '../index.ts'
+import type { Mutex } from '../locking/mutex.ts'
 
 const BODIES = new URL('../../test/bodies/blocks.js', import.meta.url)
 const MiB = 2 ** 20
@@ -82,6 +83,50 @@ test('a walk finds states and counters of one moment, whatever operators do', as
   equal(nrWalks > 0, true)
   assertWhole(machine)
 })
+
+test('a thread with a notifier does not block on the lock of whoever asks it', async t => {
+  const machine = await bootSmall(t)
+  const told = listenTo(machine)
+  const { memAddRemoveLock } = machine.locks
+  const thread = flipper(machine)
+
+  untilTaken(memAddRemoveLock)
+  throws(() => memAddRemoveLock.lock(), { code: 'EDEADLK', message: /await lockAsync\(\) instead/ })
+  throws(() => memAddRemoveLock.acquire(), { code: 'EDEADLK' })
+  ;(await memAddRemoveLock.lockAsync()).release()
+
+  deepEqual(await thread.result, { done: 4 })
+  equal(told[0], 'GOING_OFFLINE 1 Movable')
+})
+
+test('a thread that had a notifier blocks on that lock again', async t => {
+  const machine = await bootSmall(t)
+  const { memAddRemoveLock } = machine.locks
+  const registration = machine.memory.notify(() => {})
+  for (let i = 0; i < 2; i++) registration[Symbol.dispose]()
+  const thread = flipper(machine)
+
+  untilTaken(memAddRemoveLock)
+  memAddRemoveLock.lock()
+  memAddRemoveLock.unlock()
+
+  deepEqual(await thread.result, { done: 4 })
+})
+
+/** A thread that takes block 1 off and on. */
+function flipper({ handle }: Machine): TestThread {
+  return new TestThread(BODIES, 'flip', { handle, words: sharedWords(4) })
+}
+
+/** Blocks until another thread has the mutex. */
+function untilTaken(mutex: Mutex): void {
+  for (;;) {
+    const held = mutex.tryLock()
+    if (held === null) return
+    held.release()
+    Atomics.wait(sharedWords(1), 0, 0, 1)
+  }
+}
 
 test('a walk while this thread waits for the lock is refused', async t => {
   const machine = await bootSmall(t)

@@ -188,7 +188,8 @@ export class Memory {
 
   /**
    * From now on `listener` is told, in this thread, of memory that comes and goes; what it throws
-   * before that happens is a veto.
+   * before that happens is a veto. As long as it is told, this thread may not block on
+   * `memAddRemoveLock`, with which it is asked: `lock()` is EDEADLK where it would wait.
    *
    * @throws {HotplugError} `ENOSPC`: too many are told already. `EINVAL`: a bad priority.
    */

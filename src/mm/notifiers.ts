@@ -26,13 +26,15 @@
  * also after an await, until the notifier has answered.
  *
  * Threads that die, detach or dispose of a notifier are passed over from then on, also by whoever
- * waits for them. A thread that blocks (`Atomics.wait`) does not answer, and vetoes by that.
+ * waits for them. A thread that blocks (`Atomics.wait`) does not answer, and vetoes by that; so one
+ * that has notifiers is refused a blocking wait for the lock that callers hold (EDEADLK).
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { HOTPLUG_CODES, type HotplugCode, HotplugError } from '../lib/errors.ts'
 import { Turnstile } from '../locking/acquire.ts'
+import type { Mutex } from '../locking/mutex.ts'
 import type { Slot } from '../locking/slots.ts'
 import { type ZoneName, zoneName } from './blocks.ts'
 import { BLOCKS_MAX, ZoneKind } from './geometry.ts'
@@ -120,11 +122,20 @@ export function vetoError(
   return new HotplugError(code, operation, reason, { blockedBy: [{ device, owner, reason }] })
 }
 
+/** How a thread's notifiers are made. */
+export interface NotifiersOptions {
+  /** How long a notifier may take to answer; `ANSWER_WITHIN_MS` if left out. */
+  readonly answerWithinMs?: number
+  /** What callers hold: this thread does not block on it while it has notifiers. */
+  readonly lock?: Pick<Mutex, 'callbacks'>
+}
+
 /** The notifiers of one machine, as one thread uses them. */
 export class Notifiers {
   private readonly slot: Slot
   private readonly boxes: Mailboxes
   private readonly answerWithinMs: number
+  private readonly callbacks: Mutex['callbacks']
 
   /** Words of shared memory for so many notifiers, zeroed. */
   static words(nrNotifiers: number): number {
@@ -135,10 +146,11 @@ export class Notifiers {
    * @param slot The calling thread's own; deaths that it reaps are told to callers.
    * @param words Shared memory, the same in every thread.
    */
-  constructor(slot: Slot, words: Words, options: { answerWithinMs?: number } = {}) {
+  constructor(slot: Slot, words: Words, options: NotifiersOptions = {}) {
     this.slot = slot
     this.boxes = new Mailboxes(slot, words)
     this.answerWithinMs = options.answerWithinMs ?? ANSWER_WITHIN_MS
+    this.callbacks = options.lock?.callbacks ?? { count: 0 }
   }
 
   /**
@@ -157,7 +169,7 @@ export class Notifiers {
     if (box === -1) {
       throw new HotplugError('ENOSPC', operation, `there are ${this.boxes.nrBoxes} already`)
     }
-    return new Registration(this.boxes, box, listener)
+    return new Registration(this.boxes, box, listener, this.callbacks)
   }
 
   /**
@@ -228,23 +240,33 @@ class Registration implements Disposable {
   private readonly boxes: Mailboxes
   private readonly box: number
   private readonly listener: MemoryNotifier
+  private readonly callbacks: Mutex['callbacks']
   private isOpen = true
   /** The block whose GOING it has run last; null: that is over. */
   private going: MemoryEvent | null = null
   /** What the last letter said that it has read. */
   private last = 0
 
-  constructor(boxes: Mailboxes, box: number, listener: MemoryNotifier) {
+  constructor(
+    boxes: Mailboxes,
+    box: number,
+    listener: MemoryNotifier,
+    callbacks: Mutex['callbacks'],
+  ) {
     this.boxes = boxes
     this.box = box
     this.listener = listener
+    this.callbacks = callbacks
+    callbacks.count++
     void this.serve()
   }
 
   /** Ends it; nothing if it has ended. */
   [Symbol.dispose](): void {
-    if (this.isOpen) this.boxes.close(this.box)
+    if (!this.isOpen) return
     this.isOpen = false
+    this.callbacks.count--
+    this.boxes.close(this.box)
   }
 
   private async serve(): Promise<void> {

@@ -65,7 +65,7 @@ export function openHotplug(memory: MachineMemory, locks: HotplugLocks): Omit<Ho
     blocks: new Blocks(control),
     space: new AddressSpace(memory.space, control.geometry.blockSize),
     pins: new Pins(slot, memory.pins),
-    notifiers: new Notifiers(slot, memory.notifiers),
+    notifiers: new Notifiers(slot, memory.notifiers, { lock: locks.memAddRemoveLock }),
     requests: new Requests(control.events, REQUESTS, bell, memory.stop),
   }
 }
