@@ -10,7 +10,7 @@ import { barrierAll } from '#atomics'
 import { ENDS, type LockCall, plainWorker } from '../test/bodies/machine.ts'
 import { sharedWords, TestThread, until } from '../test/thread.ts'
 import { PercpuRef } from './locking/percpu-ref.ts'
-import { type Held, Locks, type LocksOptions } from './locking.ts'
+import { type Held, Locks, type LocksHandle, type LocksOptions } from './locking.ts'
 
 const BODIES = new URL('../test/bodies/machine.js', import.meta.url)
 const CALLS = Object.keys(ENDS) as LockCall[]
@@ -278,6 +278,20 @@ test('bad options are refused', async () => {
     code: 'EINVAL',
     message: 'boot: arch is fast, not auto or portable (EINVAL)',
   })
+})
+
+test('what is no handle is refused, and takes no slot', async t => {
+  const locks = await boot(t, { threads: 2 })
+  const { control, ...rest } = locks.handle
+  const unshared = { ...control, slots: new Int32Array(control.slots) }
+  const { capabilities: _, ...half } = locks.handle
+  const wrong = [undefined, null, {}, 'x', rest, half, { ...rest, control: unshared }]
+
+  for (const handle of wrong as LocksHandle[]) {
+    throws(() => Locks.attach(handle), { code: 'EINVAL', message: /^attach: this is no `handle`/ })
+  }
+
+  Locks.attach(locks.handle).detach()
 })
 
 test('only the main thread boots', async () => {

@@ -5,7 +5,7 @@
 import { isMainThread } from 'node:worker_threads'
 import { installBarrier, load, type Words } from '#atomics'
 import { BarrierRequests } from './arch/barrier.ts'
-import { type Control, makeControl, SERVICE_SLOT } from './arch/control.ts'
+import { type Control, isControl, makeControl, SERVICE_SLOT } from './arch/control.ts'
 import { openOracle, type WatchingOracle, watchWorkers } from './arch/oracle.ts'
 import { type Arch, archFrom, SERVICE_MODULE, Service, type ServiceData } from './arch/service.ts'
 import { HotplugError } from './lib/errors.ts'
@@ -119,9 +119,13 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
    * Attaches the calling thread, whoever made it, at once.
    *
    * @throws {HotplugError} `ENOSPC`: so many threads are attached already. `ENODEV`: the machine is
-   *   shut down.
+   *   shut down. `EINVAL`: it is no such handle.
    */
   static attach(handle: LocksHandle): Locks {
+    if (!isControl(handle?.control) || handle.capabilities === undefined) {
+      const reason = 'this is no `handle` of a machine, or of its locks'
+      throw new HotplugError('EINVAL', 'attach', reason)
+    }
     requireOpen(handle.control, 'attach')
     return new Locks(handle, attach(handle.control, handle.arch), null)
   }

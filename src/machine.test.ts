@@ -12,7 +12,7 @@ import {
   untilAllFree,
 } from '../test/bodies/blocks.ts'
 import { sharedWords, TestThread, type ThreadData, until } from '../test/thread.ts'
-import { type BootOptions, Machine } from './index.ts'
+import { type BootOptions, Machine, type MachineHandle } from './index.ts'
 
 const BODIES = new URL('../test/bodies/blocks.js', import.meta.url)
 const MiB = 2 ** 20
@@ -179,6 +179,19 @@ test('more threads than slots are refused', async t => {
   const machine = await bootSmall(t, { threads: 1 })
 
   throws(() => Machine.attach(machine.handle), { code: 'ENOSPC' })
+})
+
+test('what is no handle is refused, and takes no slot', async t => {
+  const machine = await bootSmall(t, { threads: 2 })
+  const { handle } = machine
+  const { memory: _, ...half } = handle
+  const wrong = [undefined, {}, handle.locks, half, { ...handle, locks: handle }]
+
+  for (const one of wrong as unknown as MachineHandle[]) {
+    throws(() => Machine.attach(one), { code: 'EINVAL', message: /^attach: this is no `handle`/ })
+  }
+
+  await Machine.attach(handle).shutdown()
 })
 
 test('two machines in one process do not know each other', async t => {

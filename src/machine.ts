@@ -126,9 +126,12 @@ export class Machine implements AsyncDisposable {
    * Attaches the calling thread, whoever made it, at once.
    *
    * @throws {HotplugError} `ENOSPC`: so many threads are attached already. `ENODEV`: the machine is
-   *   shut down.
+   *   shut down. `EINVAL`: it is no such handle.
    */
   static attach(handle: MachineHandle): Machine {
+    if (handle?.memory === undefined) {
+      throw new HotplugError('EINVAL', 'attach', 'this is no `handle` of a machine')
+    }
     return new Machine(handle, Locks.attach(handle.locks))
   }
 

@@ -21,6 +21,16 @@ export interface Control {
   readonly lockdep: Words | null
 }
 
+/** Whether it can be what `makeControl` made, in this thread or another. */
+export function isControl(value: unknown): value is Control {
+  const { slots, barrier, stop, family, locks, lockdep } = Object(value) as Partial<Control>
+  const isWords = (words: unknown): boolean =>
+    words instanceof Int32Array && words.buffer instanceof SharedArrayBuffer
+  return (
+    [slots, barrier, stop, family, locks].every(isWords) && (lockdep === null || isWords(lockdep))
+  )
+}
+
 /** A control buffer for `nrSlots` slots, one of them the service thread's, all free. */
 export function makeControl(nrSlots: number, lockdep: boolean): Control {
   const sizes = [

@@ -134,10 +134,16 @@ for (const form of await formsHere()) {
     await using setting = await boot(form)
     const { guard } = setting
 
-    throws(() => guard.leave(), { name: 'AssertionError' })
+    throws(() => guard.leave(), {
+      code: 'EPERM',
+      message: 'leave guard: this thread is not inside (EPERM)',
+    })
     guard.enter()
     ok(guard.isInside())
-    throws(() => guard.enter(), { name: 'AssertionError' })
+    throws(() => guard.enter(), {
+      code: 'EDEADLK',
+      message: 'enter guard: this thread is inside already (EDEADLK)',
+    })
     throws(() => guard.synchronize(), { code: 'EDEADLK' })
     await rejects(guard.synchronizeAsync(), { code: 'EDEADLK' })
     guard.leave()
@@ -163,6 +169,19 @@ test('a guard of a detached slot, or in memory that is not shared, is refused', 
   equal(guard.isInside(), false)
   deepEqual([...words], [...sharedWords(Guard.words(1)).fill(1, 17, 18)])
   match(guard.form, /portable/)
+})
+
+test('a form is chosen of two, in memory that a guard fits in', () => {
+  const words = sharedWords(Guard.words(1))
+  const unshared = new Int32Array(Guard.words(1))
+
+  for (const form of ['fast', undefined] as unknown as GuardForm[]) {
+    throws(() => Guard.choose(words, 0, form), { code: 'EINVAL', message: /its form is/ })
+  }
+  throws(() => Guard.choose(unshared, 0, 'portable'), { code: 'EINVAL', message: /not shared/ })
+  throws(() => Guard.choose(words, 1, 'portable'), { code: 'EINVAL', message: /not within/ })
+
+  deepEqual([...words, ...unshared], Array(2 * Guard.words(1)).fill(0))
 })
 
 test('who finds the dead does so while it waits for them', async () => {

@@ -32,7 +32,6 @@
  */
 import { barrierAll, load, store, storePlain, type Words, wait } from '#atomics'
 import { isBroken } from '#protections'
-import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { type AcquireOptions, type Acquisition, acquire, Turnstile } from './acquire.ts'
 import { CACHE_LINE_WORDS, type Slot } from './slots.ts'
@@ -75,8 +74,15 @@ export class Guard {
   /**
    * Chooses the form of the guard in zeroed memory; portable if never called. Call before any
    * thread makes its `Guard`, and only with a `barrierAll` that works choose `asymmetric`.
+   *
+   * @throws {HotplugError} `EINVAL`: the memory is not shared, or out of bounds; no such form.
    */
   static choose(words: Words, index: number, form: GuardForm): void {
+    requireWords('guard', words, index, Guard.words(1))
+    if (form !== 'asymmetric' && form !== 'portable') {
+      const reason = `its form is ${String(form)}, not asymmetric or portable`
+      throw new HotplugError('EINVAL', 'make guard', reason)
+    }
     store(words, index + FORM, form === 'asymmetric' ? ASYMMETRIC : PORTABLE)
   }
 
@@ -105,7 +111,7 @@ export class Guard {
   /**
    * From now on, what is looked up stays until `leave`. Never waits; may not nest.
    *
-   * @throws {HotplugError} `EINVAL`: the slot is detached.
+   * @throws {HotplugError} `EDEADLK`: this thread is inside. `EINVAL`: the slot is detached.
    */
   enter(): void {
     const sequence = (this.sequence + 1) | 0
@@ -119,7 +125,7 @@ export class Guard {
   /**
    * Ends what `enter` began.
    *
-   * @throws {HotplugError} `EINVAL`: the slot is detached.
+   * @throws {HotplugError} `EPERM`: this thread is not inside. `EINVAL`: the slot is detached.
    */
   leave(): void {
     const sequence = (this.sequence + 1) | 0
@@ -197,7 +203,10 @@ export class Guard {
 
   private refuse(operation: 'enter' | 'leave'): never {
     this.slot.assertAttached(`${operation} guard`)
-    assert(false, `guard: ${operation} while ${operation === 'enter' ? 'inside' : 'outside'}`)
+    if (operation === 'leave') {
+      throw new HotplugError('EPERM', 'leave guard', 'this thread is not inside')
+    }
+    throw new HotplugError('EDEADLK', 'enter guard', 'this thread is inside already')
   }
 }
 

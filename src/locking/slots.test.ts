@@ -22,6 +22,29 @@ test('a token names a slot and a generation, and is never 0', () => {
   }
 })
 
+test('memory that is not shared, not words, or not of whole slots is refused', () => {
+  const refused = [
+    new Int32Array(64),
+    new Float64Array(64),
+    ...[0, 16, 17, 33, Slots.words(1024)].map(sharedWords),
+  ] as Int32Array[]
+
+  for (const words of refused) {
+    throws(() => new Slots(words), { code: 'EINVAL', message: /^make slots: / })
+  }
+  equal(new Slots(sharedWords(Slots.words(1023))).nrSlots, 1023)
+})
+
+test('a thread id that no thread can have is refused', () => {
+  const slots = table()
+
+  for (const tid of [0, -1, 2 ** 22, Number.NaN]) {
+    throws(() => slots.attach(testOracle(tid)), { code: 'EINVAL', message: /^attach: thread id/ })
+  }
+
+  deepEqual([...slots.words], [...sharedWords(Slots.words(2))])
+})
+
 test('an attached thread is alive, a detached one is not, and its slot is free again', () => {
   const slots = table()
 

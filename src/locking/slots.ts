@@ -36,6 +36,7 @@
 import { add, compareExchange, load, notify, store, type Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
 import { HotplugError } from '../lib/errors.ts'
+import { requireWords } from './words.ts'
 
 /** Words that a processor moves at once: what threads write apart is that far apart. */
 export const CACHE_LINE_WORDS = 16
@@ -163,20 +164,29 @@ export class Slots {
     return (1 + nrSlots) * CACHE_LINE_WORDS
   }
 
+  /**
+   * @throws {HotplugError} `EINVAL`: the memory is not shared, or not of 1 to `SLOTS_MAX` whole
+   *   slots.
+   */
   constructor(words: Words) {
+    requireWords('slots', words, 0, Slots.words(1))
     this.words = words
     this.nrSlots = words.length / CACHE_LINE_WORDS - 1
-    assert(Number.isInteger(this.nrSlots) && this.nrSlots > 0, 'slots: no whole slot')
-    assert(this.nrSlots <= SLOTS_MAX, `slots: ${this.nrSlots} are more than ${SLOTS_MAX}`)
+    if (!Number.isInteger(this.nrSlots) || this.nrSlots > SLOTS_MAX) {
+      const reason = `its ${words.length} words are not those of 1 to ${SLOTS_MAX} slots`
+      throw new HotplugError('EINVAL', 'make slots', reason)
+    }
   }
 
   /**
    * Takes a free slot, one of [`from`, `to`), for the calling thread.
    *
-   * @throws {HotplugError} `ENOSPC`: every slot is taken.
+   * @throws {HotplugError} `ENOSPC`: every slot is taken. `EINVAL`: a thread id that cannot be.
    */
   attach(oracle: ThreadOracle, from = 0, to: number = this.nrSlots): Slot {
-    assert(oracle.tid > 0 && oracle.tid <= TID_MAX, `slots: thread id ${oracle.tid}`)
+    if (!(oracle.tid > 0 && oracle.tid <= TID_MAX)) {
+      throw new HotplugError('EINVAL', 'attach', `thread id ${oracle.tid} is not 1 to ${TID_MAX}`)
+    }
     for (let index = from; index < to; index++) {
       const found = load(this.words, this.at(index, CLAIM))
       if (found !== 0) continue
