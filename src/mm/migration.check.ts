@@ -14,25 +14,28 @@ import {
 } from '../../test/litmus/memory.ts'
 import {
   FIRST,
+  FIRST_TARGET,
   hasPages,
-  isEmpty,
   ModelFrames,
+  nrLeft,
   POISON,
   Rings,
   ring,
   SECOND,
   Walk,
-  WRITTEN,
   withPages,
+  writtenAt,
 } from '../../test/litmus/migration.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Guard, type GuardForm } from '../locking/guard.ts'
 import { Slots } from '../locking/slots.ts'
-import { VirtualKind, WRITE_PROTECTED } from './geometry.ts'
-import { Migration, waitUnprotected } from './migration.ts'
+
+import { type Frames, type MemoryControl, VirtualKind, WRITE_PROTECTED } from './geometry.ts'
+import { Migration, type Targets, waitUnprotected } from './migration.ts'
 import { pteAt } from './page-table.ts'
+
 import { VirtualPages } from './virtual-pages.ts'
 
 const SERVICE = 0
@@ -44,9 +47,11 @@ const SLEEPS_MAX = 2
 interface Parts {
   readonly Migrator: typeof Migration
   readonly ServiceGuard: typeof Guard
+  /** Frames that there are to move to. */
+  readonly nrTargets: number
 }
 
-const SHIPPED: Parts = { Migrator: Migration, ServiceGuard: Guard }
+const SHIPPED: Parts = { Migrator: Migration, ServiceGuard: Guard, nrTargets: 2 }
 
 interface Face extends MemoryFace {
   /** What was written last, as its writer knows. */
@@ -54,12 +59,12 @@ interface Face extends MemoryFace {
 }
 
 /** A thread's hand on all that moves pages. */
-function openService(face: Face, { Migrator, ServiceGuard }: Parts) {
+function openService(face: Face, { Migrator, ServiceGuard, nrTargets }: Parts) {
   const slot = ownSlot(face)
   const control = controlOf(face, TINY)
   const frames = new Declared(face)
   const guard = new ServiceGuard(slot, face.g, 0)
-  const source = new ModelFrames(slot, frames)
+  const source = new ModelFrames(slot, frames, FIRST_TARGET, FIRST_TARGET + nrTargets)
   const migration = new Migrator(control, frames, guard, {
     take: () => source.take(),
     give: pfns => {
@@ -164,7 +169,7 @@ function writer(vpn: number, rounds: number, word = 0) {
       const before = write(face, guard, [vpn, word, i])
       if (before === -1) return
       assert(before === i - 1, 'a write was lost')
-      store(face.w, WRITTEN + word, i)
+      store(face.w, writtenAt(vpn, word), i)
     }
   }
 }
@@ -187,7 +192,7 @@ function writerThatDoesNotLook(face: Face): void {
   walk.to(FIRST)
   storePlain(walk.words, walk.at, 1)
   guard.leave()
-  store(face.w, WRITTEN, 1)
+  store(face.w, writtenAt(FIRST, 0), 1)
 }
 
 /** Sleeps on what EVENT is once the page is known to be protected. */
@@ -204,7 +209,7 @@ function writerThatLooksTooLate(face: Face): void {
   }
   storePlain(walk.words, walk.at, 1)
   guard.leave()
-  store(face.w, WRITTEN, 1)
+  store(face.w, writtenAt(FIRST, 0), 1)
 }
 
 /** Protects nothing. */
@@ -245,6 +250,40 @@ class M7BeforeM3 extends Migration {
   }
 }
 
+/** Wakes as soon as the first page of a batch can be written. */
+class M6BeforeNextM5 extends Migration {
+  private isWoken = false
+
+  override switchTo(from: readonly number[], to: readonly number[]): void {
+    for (let i = 0; i < from.length; i++) super.switchTo([from[i]!], [to[i]!])
+  }
+
+  override wakeWriters(): void {
+    if (!this.isWoken) super.wakeWriters()
+    this.isWoken = true
+  }
+}
+
+/** Frees the old frames after a grace period that begins as the first page is switched. */
+class M7BeforeNextM5 extends Migration {
+  private readonly waiter: Guard
+
+  constructor(control: MemoryControl, frames: Frames, guard: Guard, targets: Targets) {
+    super(control, frames, guard, targets)
+    this.waiter = guard
+  }
+
+  override switchTo(from: readonly number[], to: readonly number[]): void {
+    super.switchTo(from.slice(0, 1), to.slice(0, 1))
+    this.waiter.synchronize()
+    super.switchTo(from.slice(1), to.slice(1))
+  }
+
+  override settle(): void {
+    this.freeOld()
+  }
+}
+
 /** Does not unprotect what its predecessor protected. */
 class RecoversNothing extends Migration {
   override recover(): void {}
@@ -271,8 +310,10 @@ interface Thread {
 
 interface Setting {
   readonly form?: GuardForm
-  /** Blocks to be emptied, each with a page: 1 or 2. */
+  /** Blocks to be emptied: 1 or 2. */
   readonly nrBlocks?: number
+  /** Pages that are in each of them: 1 if left out. */
+  readonly perBlock?: number
   readonly deaths?: number
   readonly parts?: Parts
   /** Whether sleeps may end by themselves: then a batch may be given up. */
@@ -282,9 +323,11 @@ interface Setting {
 }
 
 function moving(name: string, threads: readonly Thread[], setting: Setting = {}) {
-  const { form = 'asymmetric', nrBlocks = 1, deaths = 0, parts = SHIPPED } = setting
-  const { timeouts = false, isLeft = false } = setting
+  const { form = 'asymmetric', nrBlocks = 1, perBlock = 1, deaths = 0 } = setting
+  const { timeouts = false, isLeft = false, parts = SHIPPED } = setting
   const canStay = timeouts || deaths > 0
+  const nrPages = nrBlocks * perBlock
+  const nrStay = Math.max(0, nrPages - parts.nrTargets)
   const all = [...threads]
   const body = successor(parts)
   if (deaths > 0) all.push({ name: 'successor', daemon: true, body })
@@ -293,16 +336,16 @@ function moving(name: string, threads: readonly Thread[], setting: Setting = {})
     name: `migration, ${form}: ${name}`,
     shared: (t: Declare) => ({
       ...memoryViews(t, () => {
-        const prepared = withPages(nrSlots, form, nrBlocks)
+        const prepared = withPages(nrSlots, form, { nrBlocks, perBlock })
         if (isLeft) prepared.control.pageTable[pteAt(FIRST)]! |= WRITE_PROTECTED
         return prepared
       }),
-      w: t.int32({ WRITTEN: [WRITTEN, WRITTEN + 2] }),
+      w: t.int32({ WRITTEN: [0, writtenAt(FIRST + nrPages, 0)] }),
     }),
     threads: all,
     deaths,
     timeouts,
-    atEnd: s => hasPages(s, nrBlocks) && (canStay || isEmpty(s, nrBlocks)),
+    atEnd: s => hasPages(s, nrPages) && (canStay || nrLeft(s, nrBlocks) === nrStay),
   })
 }
 
@@ -315,8 +358,13 @@ const READ_SECOND = { name: 'reader of another', body: reader(SECOND, 1) }
 const WRITE_TWICE = { name: 'writer', body: writer(FIRST, 2) }
 const WRITE_ONCE = { name: 'writer', body: writer(FIRST, 1) }
 const WRITE_NEXT = { name: 'writer of another word', body: writer(FIRST, 1, 1) }
+const WRITE_SECOND = { name: 'writer of another', body: writer(SECOND, 1) }
 const OPENER = { name: 'opener', body: opener }
+const ONE_TARGET: Parts = { ...SHIPPED, nrTargets: 1 }
+const SHORT = { name: 'service', body: service(1, ONE_TARGET) }
 const TWO = { nrBlocks: 2 } as const
+/** A batch of two pages. */
+const PAIR = { perBlock: 2 } as const
 const PORTABLE = { form: 'portable' } as const
 const DEATH = { deaths: 1, timeouts: true } as const
 
@@ -338,6 +386,23 @@ const good = [
     ...PORTABLE,
   }),
   moving('two batches, one of two dies', [SERVICE_TWO, READ_ONCE], { ...DEATH, ...TWO }),
+  moving('a batch of two, a reader and a writer', [SERVICE_ONE, READ_ONCE, WRITE_SECOND], PAIR),
+  moving('a batch of two, a reader and a writer', [SERVICE_ONE, READ_ONCE, WRITE_SECOND], {
+    ...PAIR,
+    ...PORTABLE,
+  }),
+  moving('a batch of two, a reader of the second', [SERVICE_ONE, READ_SECOND, WRITE_ONCE], PAIR),
+  moving('a batch of two, a writer of each', [SERVICE_ONE, WRITE_ONCE, WRITE_SECOND], PAIR),
+  moving('a batch of two, one of two dies', [SERVICE_ONE, WRITE_SECOND], { ...DEATH, ...PAIR }),
+  moving('a batch of two, room for one', [SHORT, WRITE_ONCE, WRITE_SECOND], {
+    ...PAIR,
+    parts: ONE_TARGET,
+  }),
+  moving('a batch of two, room for one, a death', [SHORT, WRITE_SECOND], {
+    ...DEATH,
+    ...PAIR,
+    parts: ONE_TARGET,
+  }),
 ]
 
 /** A model of a broken service thread. */
@@ -352,6 +417,16 @@ function broken(
   return mustFail(moving(name, threads, { ...setting, nrBlocks, parts: all }), { kind })
 }
 
+/** Broken for batches of two pages; of one, it moves them as it should. */
+function brokenForTwo(name: string, Migrator: typeof Migration, kind: 'exception' | 'deadlock') {
+  const parts = { ...SHIPPED, Migrator }
+  const one = { name: 'service', body: service(1, parts) }
+  return [
+    moving(`${name}, where there is none`, [one, READ_ONCE, WRITE_ONCE], { parts }),
+    broken(name, kind === 'deadlock' ? WRITE_SECOND : READ_SECOND, [kind, { Migrator }], PAIR),
+  ]
+}
+
 /** What `npm run check` runs. */
 export const models = [
   ...good,
@@ -362,6 +437,8 @@ export const models = [
   broken('without M6', WRITE_ONCE, ['deadlock', { Migrator: WithoutM6 }]),
   broken('without M7', READ_ONCE, ['exception', { ServiceGuard: WithoutM7 }]),
   broken('M7 before M3', READ_ONCE, ['exception', { Migrator: M7BeforeM3 }], { nrBlocks: 2 }),
+  ...brokenForTwo('M6 before the next M5', M6BeforeNextM5, 'deadlock'),
+  ...brokenForTwo('M7 before the next M5', M7BeforeNextM5, 'exception'),
   broken('a writer that does not look', { name: 'writer', body: writerThatDoesNotLook }, [
     'atEnd',
     {},

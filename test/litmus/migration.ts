@@ -1,6 +1,6 @@
 /*
- * What models of migration look at: pages mapped to frames, each in a block of its own at first,
- * with room for all of them in the last block.
+ * What models of migration look at: pages mapped to frames, each in a block of its own at first, or
+ * two in one, with room for them in the last block.
  */
 import { loadPlain, notify, store, type Words } from '#atomics'
 import { Guard, type GuardForm } from '../../src/locking/guard.ts'
@@ -10,7 +10,6 @@ import {
   BLOCK_STATE,
   BlockState,
   type Frames,
-  PAGE_RECORD_WORDS,
   PageState,
   VIRTUAL_HIGH,
   VIRTUAL_RECORD_WORDS,
@@ -33,15 +32,14 @@ import { Declared, type MemoryFace, type Prepared, prepare, type Readable, TINY 
 
 /** What is in a frame that was freed. */
 export const POISON = -1
-/** Where it is said what was written last to the first words of the first page. */
-export const WRITTEN = 0
-/** Virtual page `vpn` is in block `vpn - 1` at first. */
+/** Words of each page that are written. */
+const WRITTEN_WORDS = 2
+/** The first virtual page. */
 export const FIRST = 1
 /** As `FIRST`. */
 export const SECOND = 2
-const FIRST_TARGET = (TINY.nrBlocks - 1) * TINY.pagesPerBlock + TINY.memmapPages
-/** The record of a block's first page that can be given out. */
-const RECORD = recordOfPage(TINY.memmapPages)
+/** The first frame that pages move to. */
+export const FIRST_TARGET = (TINY.nrBlocks - 1) * TINY.pagesPerBlock + TINY.memmapPages
 
 /**
  * Who leaves wakes who waits for that: it stands for the waiter's look every POLL_MS, as sleeps
@@ -135,8 +133,16 @@ export class Walk {
   }
 }
 
-/** Pages `FIRST`, and `SECOND` if there is one, each in a block of its own. */
-export function withPages(nrSlots: number, form: GuardForm, nrPages: number): Prepared {
+/** Where pages are at first: in so many blocks, and so many in each. */
+export interface Placed {
+  readonly nrBlocks: number
+  readonly perBlock: number
+}
+
+/** Pages `FIRST`, and `SECOND` if there is one. */
+export function withPages(nrSlots: number, form: GuardForm, placed: Placed): Prepared {
+  const { nrBlocks, perBlock } = placed
+  const nrPages = nrBlocks * perBlock
   const prepared = prepare(TINY, nrSlots, form)
   const { control, frames } = prepared
   for (let block = 0; block < TINY.nrBlocks; block++) {
@@ -144,7 +150,8 @@ export function withPages(nrSlots: number, form: GuardForm, nrPages: number): Pr
     control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = BlockState.Online
   }
   for (let vpn = 1; vpn <= nrPages; vpn++) {
-    const pfn = (vpn - 1) * TINY.pagesPerBlock + TINY.memmapPages
+    const block = Math.floor((vpn - 1) / perBlock)
+    const pfn = block * TINY.pagesPerBlock + TINY.memmapPages + ((vpn - 1) % perBlock)
     storePageWord(TINY, frames, pfn, pageWord(PageState.Mapped, vpn))
     control.pageTable[pteAt(vpn)] = pteOf(pfn)
     control.pageTable[vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_STATE] = VirtualState.Sealed
@@ -162,10 +169,20 @@ export interface Ended {
   readonly w: Readable
 }
 
-/** Whether nobody has a page of the first blocks. */
-export function isEmpty(s: Ended, nrBlocks: number): boolean {
-  const memmaps = [s.m0, s.m1, s.m2].slice(0, nrBlocks)
-  return memmaps.every(memmap => memmap[RECORD]! + memmap[RECORD + PAGE_RECORD_WORDS]! === 0)
+/** Where it is said what was written last to a word of a page. */
+export function writtenAt(vpn: number, word: number): number {
+  return (vpn - FIRST) * WRITTEN_WORDS + word
+}
+
+/** How many pages of the first blocks somebody has. */
+export function nrLeft(s: Ended, nrBlocks: number): number {
+  let nr = 0
+  for (const memmap of [s.m0, s.m1, s.m2].slice(0, nrBlocks)) {
+    for (let page = TINY.memmapPages; page < TINY.pagesPerBlock; page++) {
+      if (memmap[recordOfPage(page)] !== 0) nr++
+    }
+  }
+  return nr
 }
 
 /** Whether each page is mapped once, can be written, and says what was written last. */
@@ -185,9 +202,9 @@ export function hasPages(s: Ended, nrPages: number): boolean {
     const memmap = memmaps[pfn >>> TINY.pagesPerBlockShift]!
     const word = memmap[recordOfPage(pfn & (TINY.pagesPerBlock - 1))]
     if ((pte & WRITE_PROTECTED) !== 0 || word !== pageWord(PageState.Mapped, vpn)) return false
-    const isOld =
-      memmap[dataAt(pfn)]! < s.w[WRITTEN]! || memmap[dataAt(pfn) + 1]! < s.w[WRITTEN + 1]!
-    if (vpn === FIRST && isOld) return false
+    for (let i = 0; i < WRITTEN_WORDS; i++) {
+      if (memmap[dataAt(pfn) + i]! < s.w[writtenAt(vpn, i)]!) return false
+    }
   }
   return nrMapped === nrPages
 }
