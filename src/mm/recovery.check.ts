@@ -254,6 +254,8 @@ interface Setting {
   readonly without?: Without
   /** What blocks are at first; Online and Offline if left out. */
   readonly states?: readonly [number, number]
+  /** What blocks are in the end, if that is certain. */
+  readonly ends?: readonly [number, number]
   /** Whether an operator died with `memAddRemoveLock` held. */
   readonly isLeft?: boolean
   readonly isWatched?: boolean
@@ -268,7 +270,7 @@ function leave({ control, zones }: Prepared): void {
 
 function operators(name: string, works: readonly Work[], setting: Setting = {}) {
   const { deaths = 0, without = {}, isLeft = false, isWatched = true } = setting
-  const { states = [BlockState.Online, BlockState.Offline] } = setting
+  const { states = [BlockState.Online, BlockState.Offline], ends } = setting
   const threads = works.map((work, i) => ({
     name: `operator ${i + 1}`,
     body: operator(work, without),
@@ -302,7 +304,7 @@ function operators(name: string, works: readonly Work[], setting: Setting = {}) 
     }),
     threads: [...threads, ...(isWatched ? [watching] : []), ...(deaths > 0 ? [reaping] : [])],
     deaths,
-    atEnd: s => isExact(s, TINIEST) && areAtRest(s) && isTold(s),
+    atEnd: s => isExact(s, TINIEST) && areAtRest(s) && isTold(s) && areIn(s, ends),
   })
 }
 
@@ -326,6 +328,11 @@ function areAtRest({ b }: MemoryWords): boolean {
   return true
 }
 
+function areIn({ b }: MemoryWords, states: readonly [number, number] | undefined): boolean {
+  if (states === undefined) return true
+  return states.every((state, block) => b[block * BLOCK_RECORD_WORDS + BLOCK_STATE] === state)
+}
+
 function isTold({ b, h }: MemoryWords & { readonly h: Readable }): boolean {
   for (let block = 0; block < TINIEST.nrBlocks; block++) {
     const isOnline = b[block * BLOCK_RECORD_WORDS + BLOCK_STATE] === BlockState.Online
@@ -343,26 +350,59 @@ const keptRemove: Work = operator => operator.remove(1, true)
 const online: Work = operator => operator.online(1)
 const vetoedOnline: Work = operator => operator.online(1, true)
 const add: Work = operator => operator.add(1)
+const onlineOther: Work = operator => operator.online(0)
+/** As `choose` of add-remove.ts, where no block is asked for. */
+const addAny: Work = operator => {
+  const state = operator.blocks.state(0)
+  operator.add(state === BlockState.Absent ? 0 : 1)
+}
 const nothing: Work = () => {}
 const DEATH = { deaths: 1, isWatched: false } as const
 const ABSENT = { states: [BlockState.Online, BlockState.Absent] } as const
+const { Absent, Offline, Online } = BlockState
+/** T1: both add, and each takes what it sees to be absent. */
+const T1 = { states: [Absent, Absent], ends: [Offline, Offline] } as const
+/** T7: both bring a block of their own online. */
+const T7 = { states: [Offline, Offline], ends: [Online, Online] } as const
 
 /** What `npm run check` runs. */
 export const models = [
   operators('one goes offline, another online', [offline, online]),
-  operators('one is removed or goes online', [remove, online]),
+  // T15: one had gone offline; its remover looks again, for others had the lock in between.
+  operators('T15: one is removed or goes online', [remove, online]),
   operators('the system keeps one, or it goes online', [keptRemove, online]),
   operators('one goes offline, another is added', [offline, add], ABSENT),
   operators('one goes online and offline', [online, offlineOther]),
   operators('vetoes', [vetoedOffline, vetoedOnline]),
+  operators('T1: two are added', [addAny, addAny], T1),
+  operators('T7: two go online', [onlineOther, online], T7),
   operators('offline, a death', [offline, nothing], DEATH),
   operators('online, a death', [online, nothing], DEATH),
   operators('remove, a death', [remove, nothing], DEATH),
   operators('add, a death', [add, nothing], { ...DEATH, ...ABSENT }),
+  operators('offline and online, a death', [offline, online], DEATH),
+  operators('remove and online, a death', [remove, online], DEATH),
+  operators('offline and add, a death', [offline, add], { ...DEATH, ...ABSENT }),
+  operators('T1: two are added, a death', [addAny, addAny], { ...DEATH, states: T1.states }),
+  operators('T7: two go online, a death', [onlineOther, online], { ...DEATH, states: T7.states }),
   operators('an operator dies, or who recovers', [nothing, nothing], { ...DEATH, isLeft: true }),
   operators('offline, a death, somebody looks', [offline], { deaths: 1 }),
   mustFail(
     operators('without memAddRemoveLock', [remove, online], {
+      without: { memAddRemoveLock: true },
+    }),
+    { kind: 'exception' },
+  ),
+  mustFail(
+    operators('T1: without memAddRemoveLock', [addAny, addAny], {
+      ...T1,
+      without: { memAddRemoveLock: true },
+    }),
+    { kind: 'exception' },
+  ),
+  mustFail(
+    operators('T7: without memAddRemoveLock', [onlineOther, online], {
+      ...T7,
       without: { memAddRemoveLock: true },
     }),
     { kind: 'exception' },
