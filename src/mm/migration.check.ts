@@ -31,11 +31,9 @@ import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Guard, type GuardForm } from '../locking/guard.ts'
 import { Slots } from '../locking/slots.ts'
-
 import { type Frames, type MemoryControl, VirtualKind, WRITE_PROTECTED } from './geometry.ts'
 import { Migration, type Targets, waitUnprotected } from './migration.ts'
 import { pteAt } from './page-table.ts'
-
 import { VirtualPages } from './virtual-pages.ts'
 
 const SERVICE = 0
