@@ -1,12 +1,9 @@
 import { load } from '#atomics'
 import type { Held } from '../locking/acquire.ts'
-import { Mutex } from '../locking/mutex.ts'
+import { Mutex, ownerOfWord } from '../locking/mutex.ts'
 import { withLockdep } from '../locking/with-lockdep.ts'
 import type { Growth } from './growth.ts'
 import { type CollectionsContext, LOCK, SHARD_WORDS } from './layout.ts'
-
-/** Where a mutex's word names its owner. */
-const OWNER_SHIFT = 2
 
 /** The locks of one map's shards, as one thread has them. Shards go by their first word's index. */
 export class ShardLocks {
@@ -51,7 +48,7 @@ export class ShardLocks {
   isLeft(shard: number): boolean {
     const { control, slot } = this.context
     const word = load(control.shards, shard + LOCK)
-    const owner = word >>> OWNER_SHIFT
+    const owner = ownerOfWord(word)
     return word !== 0 && (owner === 0 || !slot.slots.isAlive(owner))
   }
 

@@ -36,6 +36,11 @@ const WAITERS = 1
 const DIED = 2
 const TOKEN_SHIFT = 2
 
+/** The token of the owner that a mutex's word names; 0: nobody. */
+export function ownerOfWord(word: number): number {
+  return word >>> TOKEN_SHIFT
+}
+
 /**
  * Mutual exclusion among threads; survives the death of its owner. Not recursive.
  *
@@ -93,7 +98,7 @@ export class Mutex implements Acquisition, Recoverable {
     if (token === 0) this.slot.assertAttached(`lock ${this.name}`)
     const word = compareExchange(this.words, this.index, 0, token << TOKEN_SHIFT) // L1
     if (word === 0) return false
-    this.refuseToWaitForMyself(word >>> TOKEN_SHIFT === token)
+    this.refuseToWaitForMyself(ownerOfWord(word) === token)
     if (this.callbacks.count > 0) this.takeOverOrRefuse(word)
     else acquire(this, this.waiting.meanwhile)
     return this.ownerDied
@@ -153,7 +158,7 @@ export class Mutex implements Acquisition, Recoverable {
    */
   isHeld(): boolean {
     this.slot.assertAttached(`look at ${this.name}`)
-    return load(this.words, this.index) >>> TOKEN_SHIFT === this.slot.token
+    return ownerOfWord(load(this.words, this.index)) === this.slot.token
   }
 
   /** One try of the slow path; see the essay. Part of `Acquisition`. */
@@ -183,7 +188,7 @@ export class Mutex implements Acquisition, Recoverable {
   /** Part of `Recoverable`. */
   recover(token: number): void {
     let word = load(this.words, this.index)
-    while (word >>> TOKEN_SHIFT === token) {
+    while (ownerOfWord(word) === token) {
       compareExchange(this.words, this.index, word, DIED) // D1; fails if WAITERS came meanwhile
       word = load(this.words, this.index)
     }
@@ -191,7 +196,7 @@ export class Mutex implements Acquisition, Recoverable {
   }
 
   private isFree(word: number): boolean {
-    const owner = word >>> TOKEN_SHIFT
+    const owner = ownerOfWord(word)
     return owner === 0 || !this.slot.slots.isAlive(owner)
   }
 
@@ -225,7 +230,7 @@ export class Mutex implements Acquisition, Recoverable {
 
   private refuseUnlock(word = 0): never {
     this.slot.assertAttached(`unlock ${this.name}`)
-    const owner = word >>> TOKEN_SHIFT
+    const owner = ownerOfWord(word)
     const reason =
       this.holder !== null
         ? 'an operation of this thread has it: release that'

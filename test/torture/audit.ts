@@ -3,6 +3,7 @@
  * not: for no page may be lost, whoever died where.
  */
 import type { Machine } from '../../src/index.ts'
+import { ownerOfWord } from '../../src/locking/mutex.ts'
 import { slotOfToken } from '../../src/locking/slots.ts'
 import {
   BlockState,
@@ -112,7 +113,7 @@ export function dumpText(machine: Machine): string {
   const { control, collections, stop } = machine.handle.memory
   const { events } = control
   const owner = (word: number): string => {
-    const token = word >>> 2
+    const token = ownerOfWord(word)
     if (token === 0) return word === 0 ? 'free' : 'free, its owner died'
     const marks = `${slots.isAlive(token) ? '' : ', dead'}${(word & 1) === 1 ? ', waited for' : ''}`
     return `slot ${slotOfToken(token)} (${token}${marks})`
