@@ -8,12 +8,9 @@ import {
   type CollectionsContext,
   ENTRY_HEADER_WORDS,
   ENTRY_SIZES,
+  nrSlotsOf,
   SHARD_BITS,
-  VALUE_BYTES_SHIFT,
 } from './layout.ts'
-
-/** Bytes of a slot, as a shift. */
-const SLOT_SHIFT = 2
 
 /**
  * A cursor on a shard's table, wherever that lies. Everything inside one guard section.
@@ -57,7 +54,7 @@ export class Table {
     }
     const at = this.locate(vpn) + unit * UNIT_WORDS
     const sizes = loadPlain(this.words, at + ENTRY_SIZES)
-    this.nrSlots = sizes >>> (VALUE_BYTES_SHIFT + SLOT_SHIFT)
+    this.nrSlots = nrSlotsOf(sizes)
     this.base = at + ENTRY_HEADER_WORDS
     this.to = this.nrSlots
   }
