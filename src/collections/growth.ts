@@ -31,6 +31,7 @@ import {
   EPOCH,
   FULL,
   homeOf,
+  isRun,
   LIMIT,
   SHARD_WORDS,
   TABLE,
@@ -230,7 +231,7 @@ export class Growth {
 
   /** Whether a table is a run of whole pages. */
   isRun(address: number): boolean {
-    return (address & ((1 << this.heap.geometry.unitsPerPageShift) - 1)) === 0
+    return isRun(address, this.from.addresses.unitMask)
   }
 
   private setCounts(shard: number, count: number, used: number): void {

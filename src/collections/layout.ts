@@ -141,6 +141,14 @@ export function addressesOf({ nrVirtual, unitsPerPageShift }: Geometry): Address
   }
 }
 
+/**
+ * Whether the table at `address` is a run of whole pages: it begins with the first unit of one, and
+ * no entry does.
+ */
+export function isRun(address: number, unitMask: number): boolean {
+  return (address & unitMask) === 0
+}
+
 const HOME_SCALE = 2 ** (SHARD_BITS - 32)
 const HOME_SLOTS_MAX = 0xffff
 

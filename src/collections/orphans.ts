@@ -25,6 +25,7 @@ import {
   ENTRY_SIZES,
   EntryKind,
   homeOf,
+  isRun,
   KEY_BYTES_MASK,
   SHARD_WORDS,
   TABLE,
@@ -105,7 +106,7 @@ export class Orphans {
     const { control, memory } = this.context
     const { unitsPerPageShift, pageWordsShift } = memory.geometry
     const address = load(control.shards, shard * SHARD_WORDS + TABLE)
-    if (address === 0 || (address & ((1 << unitsPerPageShift) - 1)) !== 0) return false
+    if (address === 0 || !isRun(address, this.table.addresses.unitMask)) return false
     const first = address >>> unitsPerPageShift
     this.context.guard.enter()
     this.table.open(address)

@@ -8,6 +8,7 @@ import {
   type CollectionsContext,
   ENTRY_HEADER_WORDS,
   ENTRY_SIZES,
+  isRun,
   nrSlotsOf,
   SHARD_BITS,
 } from './layout.ts'
@@ -44,15 +45,14 @@ export class Table {
   open(address: number): void {
     const { unitShift, unitMask } = this.addresses
     const vpn = address >>> unitShift
-    const unit = address & unitMask
-    this.isRun = unit === 0
+    this.isRun = isRun(address, unitMask)
     this.first = vpn
     if (this.isRun) {
       const owner = loadPlain(this.pageTable, vpn * VIRTUAL_RECORD_WORDS + VIRTUAL_OWNER)
       this.nrSlots = (owner >>> OWNER_RUN_SHIFT) << this.context.memory.geometry.pageWordsShift
       return
     }
-    const at = this.locate(vpn) + unit * UNIT_WORDS
+    const at = this.locate(vpn) + (address & unitMask) * UNIT_WORDS
     const sizes = loadPlain(this.words, at + ENTRY_SIZES)
     this.nrSlots = nrSlotsOf(sizes)
     this.base = at + ENTRY_HEADER_WORDS
