@@ -33,6 +33,7 @@ import {
   homeOf,
   isRun,
   LIMIT,
+  SECTION_SLOTS,
   SHARD_WORDS,
   TABLE,
   TOMBSTONE,
@@ -52,8 +53,6 @@ const LEAST_PART = 0.8
 /** The part of the slots that may be used before the table should grow; and before it must. */
 const LIMIT_PART = 0.8
 const FULL_PART = 0.9
-/** Slots that are looked at in one section of the guard. */
-const SECTION_SLOTS = 512
 
 const NO_KEY = new Int32Array(0)
 

@@ -46,6 +46,9 @@ export const SHARD_BITS = 8
 /** In a slot: here was an entry, go on. Its vpn, 0, is never given out. */
 export const TOMBSTONE = 1
 
+/** Slots of a table that are looked at in one section of the guard. */
+export const SECTION_SLOTS = 512
+
 /** Entry's word 0: the key's hash; a table's shard. */
 export const ENTRY_HASH = 0
 /** Entry's word 1: key bytes, `EntryKind << 12`, value bytes << 14. */

@@ -59,7 +59,8 @@ import { Unfinished } from './unfinished.ts'
 const Outcome = { Done: 0, Refused: 1, Full: 2 } as const
 type Outcome = (typeof Outcome)[keyof typeof Outcome]
 
-const SECTION_SLOTS = 256
+/** As `SECTION_SLOTS`, to be cleared: fewer, for each entry is dropped by atomic operations. */
+const CLEARED_SLOTS = 256
 
 /** What a map is made of; models put broken parts in their place. */
 export interface MapParts {
@@ -402,7 +403,7 @@ export class MapCore {
     const { table } = this.finder
     heap.guard.enter()
     table.open(address)
-    const end = Math.min(begin + SECTION_SLOTS, table.nrSlots)
+    const end = Math.min(begin + CLEARED_SLOTS, table.nrSlots)
     let i = begin
     for (; i < end; i++) {
       table.seek(i)

@@ -16,6 +16,7 @@ import {
   ENTRY_SIZES,
   EPOCH,
   KEY_BYTES_MASK,
+  SECTION_SLOTS,
   SHARD_WORDS,
   TABLE,
   TOMBSTONE,
@@ -23,7 +24,6 @@ import {
 } from './layout.ts'
 import { Table } from './table.ts'
 
-const SECTION_SLOTS = 512
 const SECTION_WORDS = 8192
 const KEY_WORDS_MAX = wordsOf(KEY_BYTES_MASK)
 const DONE = -1
