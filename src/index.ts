@@ -10,5 +10,6 @@ export type { MemoryAction, MemoryEvent, MemoryNotifier, NotifyOptions } from '.
 export type { OfflineReport } from './mm/offline.ts'
 export type { AutoOnline, OnlineType } from './mm/online.ts'
 export type { OperationOptions, Progress } from './mm/operation.ts'
+export type { PinRecord as PinInfo } from './mm/pins.ts'
 export type { RawMemory } from './mm/raw.ts'
 export type { ResizeReport } from './mm/resize.ts'

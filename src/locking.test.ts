@@ -274,6 +274,10 @@ test('bad options are refused', async () => {
   for (const threads of [0, -1, 1.5, 1023, Number.NaN]) {
     await rejects(Locks.boot({ threads }), { code: 'EINVAL' })
   }
+  await rejects(Locks.boot({ thread: 1 } as object), {
+    code: 'EINVAL',
+    message: 'boot: there is no option thread, but threads, arch, lockdep (EINVAL)',
+  })
   await rejects(Locks.boot({ arch: 'fast' as 'auto' }), {
     code: 'EINVAL',
     message: 'boot: arch is fast, not auto or portable (EINVAL)',

@@ -9,6 +9,7 @@ import { type Control, isControl, makeControl, SERVICE_SLOT } from './arch/contr
 import { openOracle, type WatchingOracle, watchWorkers } from './arch/oracle.ts'
 import { type Arch, archFrom, SERVICE_MODULE, Service, type ServiceData } from './arch/service.ts'
 import { HotplugError } from './lib/errors.ts'
+import { requireOptions } from './lib/options.ts'
 import { HotplugLocks } from './locking/hotplug-locks.ts'
 import { wantsLockdep } from './locking/lockdep.ts'
 import { generationOfToken, SLOTS_MAX, type Slot, Slots, slotOfToken } from './locking/slots.ts'
@@ -28,6 +29,11 @@ export { type Recoverable, Slot, Slots, type ThreadOracle } from './locking/slot
 export { assertHeld, nest, type Watchable, withLockdep } from './locking/with-lockdep.ts'
 
 const THREADS_DEFAULT = 64
+const OPTIONS: Readonly<Record<keyof LocksOptions, true>> = {
+  threads: true,
+  arch: true,
+  lockdep: true,
+}
 
 /** How to boot. */
 export interface LocksOptions {
@@ -84,10 +90,11 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
   /**
    * Makes a machine and attaches the main thread to it.
    *
-   * @throws {HotplugError} `EINVAL`: bad options. `EPERM`: not the main thread, with which the
+   * @throws {HotplugError} `EINVAL`: bad options, or one that there is not. `EPERM`: not the main thread, with which the
    *   machine's service thread would die.
    */
   static async boot(options: LocksOptions = {}): Promise<Locks> {
+    requireOptions('boot', options, OPTIONS)
     return await Locks.bootWith(options, () => ({ module: SERVICE_MODULE }))
   }
 

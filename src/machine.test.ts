@@ -1,4 +1,4 @@
-import { deepEqual, equal, match, rejects, throws } from 'node:assert/strict'
+import { deepEqual, equal, match, ok, rejects, throws } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -12,7 +12,7 @@ import {
   untilAllFree,
 } from '../test/bodies/blocks.ts'
 import { sharedWords, TestThread, type ThreadData, until } from '../test/thread.ts'
-import { type BootOptions, Machine, type MachineHandle } from './index.ts'
+import { type BootOptions, Machine, type MachineHandle, type PinInfo } from './index.ts'
 
 const BODIES = new URL('../test/bodies/blocks.js', import.meta.url)
 const MiB = 2 ** 20
@@ -55,6 +55,7 @@ test('a machine says what it can do, and why it cannot do the rest', async t => 
 
   deepEqual(machine.capabilities, {
     discard: false,
+    mapFile: false,
     asymmetricFence: false,
     kernelThreadIds: false,
     reason: 'HOTPLUG_ARCH is portable',
@@ -86,6 +87,46 @@ test('bad sizes and options are refused, and nothing is left behind', async () =
   }
 
   equal(process.listenerCount('worker'), before)
+})
+
+/** Misspelt, of another version, or not to be had yet. */
+const NONE = ['cpus', 'cpusPossible', 'follow', 'poison', 'maxmemory', 'toString'] as const
+
+test('an option that there is not is refused by name, whatever it says', async () => {
+  for (const name of NONE) {
+    const message =
+      `boot: there is no option ${name}, but memory, maxMemory, blockSize, pageSize, ` +
+      'autoOnline, threads, arch, lockdep (EINVAL)'
+    for (const value of [1, 'none', undefined]) {
+      await rejects(Machine.boot({ ...SMALL, [name]: value }), { code: 'EINVAL', message })
+    }
+  }
+  for (const options of [null, '1GiB'] as unknown as BootOptions[]) {
+    await rejects(Machine.boot(options), { code: 'EINVAL', message: /^boot: its options are / })
+  }
+})
+
+test('each option that there is may be left out by undefined', async () => {
+  const names = ['memory', 'maxMemory', 'blockSize', 'pageSize', 'autoOnline', 'threads', 'arch']
+  const options = Object.fromEntries([...names, 'lockdep'].map(name => [name, undefined]))
+
+  const machine = await Machine.boot(options)
+
+  equal(machine.memory.onlineBytes, 256 * MiB)
+  await machine.shutdown()
+})
+
+test('pins say who holds what cannot move, and since when', async t => {
+  const machine = await bootSmall(t)
+
+  const raw = machine.buffer(3 * 65536, { owner: 'frames' })
+  const [pin]: PinInfo[] = machine.pins()
+
+  equal(pin?.owner, 'frames')
+  equal(pin.nrPages, 4)
+  ok(pin.sinceMs > 0)
+  raw.release()
+  deepEqual(machine.pins(), [])
 })
 
 const SCRIPT = `

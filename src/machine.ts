@@ -9,6 +9,7 @@ import type { Arch } from './arch/service.ts'
 import type { CollectionsContext } from './collections/layout.ts'
 import { type MapOptions, SharedMap } from './collections/shared-map.ts'
 import { HotplugError } from './lib/errors.ts'
+import { requireOptions } from './lib/options.ts'
 import { bytesOf, type Size, sizeText } from './lib/units.ts'
 import { Locks, type LocksHandle, type ShutdownOptions } from './locking.ts'
 import { addMemory } from './mm/add-remove.ts'
@@ -35,7 +36,7 @@ const BLOCK_SIZE_DEFAULT = '64MiB'
 const PAGE_SIZE_DEFAULT = '16KiB'
 const SERVICE_MODULE = new URL('./service/machine-thread.js', import.meta.url).href
 
-/** How to boot a machine. */
+/** How to boot a machine. What is no option, or not yet, is refused. */
 export interface BootOptions {
   /** What is online at first, rounded up to whole blocks; 256 MiB if left out. */
   readonly memory?: Size | undefined
@@ -55,10 +56,23 @@ export interface BootOptions {
   readonly lockdep?: boolean | undefined
 }
 
+const BOOT_OPTIONS: Readonly<Record<keyof BootOptions, true>> = {
+  memory: true,
+  maxMemory: true,
+  blockSize: true,
+  pageSize: true,
+  autoOnline: true,
+  threads: true,
+  arch: true,
+  lockdep: true,
+}
+
 /** What a machine can do, found out at boot. */
 export interface Capabilities {
   /** Whether memory that leaves goes back to the system; if not, it is zeroed, and RSS stays. */
   readonly discard: boolean
+  /** Whether memory can be that of a file. Not yet. */
+  readonly mapFile: boolean
   /** Whether the access guard leaves the fences to whoever waits. */
   readonly asymmetricFence: boolean
   /** Whether any thread can see that another is dead, or only the one that made it. */
@@ -98,10 +112,11 @@ export class Machine implements AsyncDisposable {
   /**
    * Makes a machine, and attaches the main thread to it.
    *
-   * @throws {HotplugError} `EINVAL`: bad options. `ENOMEM`: so much cannot be reserved, or brought
+   * @throws {HotplugError} `EINVAL`: bad options, or one that there is not. `ENOMEM`: so much cannot be reserved, or brought
    *   online. `EPERM`: not the main thread. Nothing is left behind.
    */
   static async boot(options: BootOptions = {}): Promise<Machine> {
+    requireOptions('boot', options, BOOT_OPTIONS)
     const { threads, arch, lockdep } = options
     const autoOnline = requireAutoOnline('boot', options.autoOnline ?? 'online_movable')
     const { geometry, nrBlocks } = sizesOf(options)
@@ -273,6 +288,7 @@ function capabilitiesOf(locks: Locks): Capabilities {
   const report = locks.serviceReport as { discards: boolean; reason: string | undefined }
   return {
     discard: report.discards,
+    mapFile: false,
     asymmetricFence,
     kernelThreadIds,
     reason: reason ?? report.reason,

@@ -11,6 +11,7 @@ export const HOTPLUG_CODES = [
   'ENOMEM',
   'ENOSPC',
   'ENOSYS',
+  'ENOTRECOVERABLE',
   'EOWNERDEAD',
   'EPERM',
   'ETIMEDOUT',
