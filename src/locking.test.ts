@@ -1,4 +1,4 @@
-import { deepEqual, equal, notEqual, ok, rejects, throws } from 'node:assert/strict'
+import { deepEqual, equal, match, notEqual, ok, rejects, throws } from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { Worker } from 'node:worker_threads'
 import { barrierAll } from '#atomics'
-import { ENDS, type LockCall, plainWorker } from '../test/bodies/machine.ts'
+import { ENDS, koffiLoaded, type LockCall, plainWorker } from '../test/bodies/machine.ts'
 import { sharedWords, TestThread, until } from '../test/thread.ts'
 import { PercpuRef } from './locking/percpu-ref.ts'
 import { type Held, Locks, type LocksHandle, type LocksOptions } from './locking.ts'
@@ -255,6 +255,29 @@ test('a machine says what it can do, and portable does without the rest', async 
     reason: 'HOTPLUG_ARCH is portable',
   })
 })
+
+test('x86-64 Linux has the asymmetric fence', { skip: !isLinuxOnX64() }, async t => {
+  const { capabilities } = await boot(t, { threads: 2, arch: 'auto' })
+
+  // It is what most tests are there for: where koffi or membarrier() fails, they adapt, and pass.
+  deepEqual(capabilities, { asymmetricFence: true, kernelThreadIds: true, reason: undefined })
+})
+
+test('koffi is loaded by the service thread only', { skip: !isLinuxOnX64() }, async t => {
+  const locks = await boot(t, { threads: 3, arch: 'auto' })
+
+  locks.guard.synchronize()
+  await locks.guard.synchronizeAsync()
+  const worker = new TestThread(BODIES, 'synchronizeOnce', { handle: locks.handle })
+
+  deepEqual([koffiLoaded(), await worker.result], [[], []])
+  const importer = new TestThread(BODIES, 'importKoffi', null)
+  match(String(await importer.result), /koffi\.node/, 'it would have been seen')
+})
+
+function isLinuxOnX64(): boolean {
+  return process.platform === 'linux' && process.arch === 'x64'
+}
 
 test('two machines in one process do not know each other', async t => {
   const one = await boot(t)

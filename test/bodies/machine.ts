@@ -1,5 +1,6 @@
 /* What threads of the machine's tests do: attach to a booted machine, work, say what they saw. */
 import { open, read, stat } from 'node:fs'
+import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import { barrierAll } from '#atomics'
 import { PercpuRef } from '../../src/locking/percpu-ref.ts'
@@ -91,6 +92,26 @@ export function askForBarriers({ handle, words, rounds = 1 }: MachineData): void
     Atomics.add(words, 0, 1)
   }
   locks.detach()
+}
+
+/** The files of koffi that this thread has loaded. */
+export function koffiLoaded(): string[] {
+  const { cache } = createRequire(import.meta.url)
+  return Object.keys(cache).filter(path => path.includes('koffi'))
+}
+
+/** Attaches, waits for a grace period; returns what it has loaded of koffi by then. */
+export function synchronizeOnce({ handle }: MachineData): string[] {
+  const locks = Locks.attach(handle)
+  locks.guard.synchronize()
+  locks.detach()
+  return koffiLoaded()
+}
+
+/** What `koffiLoaded` sees in a thread that has imported koffi. */
+export async function importKoffi(): Promise<string[]> {
+  await import('koffi')
+  return koffiLoaded()
 }
 
 /** Tries to boot a machine of its own; returns the error's code. */
