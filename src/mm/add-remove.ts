@@ -69,7 +69,7 @@ export async function addMemory(
     try {
       for (const block of chosen) {
         limit.check()
-        await addBlock(hotplug, block)
+        await addBlock(hotplug, limit, block)
         added.push(block)
       }
     } catch (error) {
@@ -130,10 +130,10 @@ function choose(hotplug: Hotplug, limit: Limit, count: number, first?: number): 
   throw new HotplugError('EEXIST', `${limit.operation} at block ${first}`, reason)
 }
 
-async function addBlock(hotplug: Hotplug, block: number): Promise<void> {
+async function addBlock(hotplug: Hotplug, limit: Limit, block: number): Promise<void> {
   const { blocks, geometry, requests, space } = hotplug
   space.grow((block + 1) * geometry.blockSize) // A1
-  await transition(hotplug, () => beginAdd(blocks, block)) // A2
+  await transition(hotplug, () => beginAdd(blocks, block), limit) // A2
   try {
     await requests.askAsync({ kind: RequestKind.Prepare, args: [block] }) // A3
   } catch (error) {
@@ -166,13 +166,14 @@ export async function removeBlock(
       const blockedBy = [{ device: blockName(block), reason }]
       throw new HotplugError('EBUSY', limit.operation, reason, { blockedBy })
     }
-    return await leave(hotplug, block)
+    limit.check()
+    return await leave(hotplug, block, limit)
   })
 }
 
-async function leave(hotplug: Hotplug, block: number): Promise<number> {
+async function leave(hotplug: Hotplug, block: number, limit?: Limit): Promise<number> {
   const { blocks, requests } = hotplug
-  await transition(hotplug, () => beginRemove(blocks, block)) // V2
+  await transition(hotplug, () => beginRemove(blocks, block), limit) // V2
   try {
     const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block] }) // V3
     await transition(hotplug, () => finishRemove(blocks, block)) // V4

@@ -96,7 +96,7 @@ export async function tellEnd(
   if (going === 0) return
   const block = blockOfGoing(going)
   const action = endOf(going, blocks.state(block))
-  await notifiers.call(action, block, (going >>> ZONE_SHIFT) & 1, only) // E3
+  await notifiers.call(action, block, (going >>> ZONE_SHIFT) & 1, { only }) // E3
   locks.slot.assertAttached(`tell of ${action}`) // else the word is another's by now
   blocks.setGoing(0) // E4
 }

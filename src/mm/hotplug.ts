@@ -19,14 +19,14 @@
 import { isBroken } from '#protections'
 import type { AddressSpace } from '../arch/address-space.ts'
 import { HotplugError } from '../lib/errors.ts'
-import type { Held } from '../locking/acquire.ts'
+import type { AcquireOptions } from '../locking/acquire.ts'
 import type { HotplugLocks } from '../locking/hotplug-locks.ts'
 import type { Blocks } from './blocks.ts'
 import { isUnderWay, tellEnd } from './ends.ts'
 import type { Geometry } from './geometry.ts'
 import type { Box } from './mailboxes.ts'
-import { insideNotifier, type Notifiers, vetoError } from './notifiers.ts'
-import type { Limit } from './operation.ts'
+import { insideNotifier, type Notifiers, unanswered, vetoError } from './notifiers.ts'
+import { Limit } from './operation.ts'
 import type { Pins } from './pins.ts'
 import { RequestKind, type Requests } from './requests.ts'
 import type { Zone } from './zone.ts'
@@ -66,7 +66,9 @@ export async function exclusively<T>(
   }
   try {
     if (isBroken('memAddRemoveLock')) return await body()
-    const held = await lock(hotplug, limit)
+    const held = await limit.within('another operation had not come to its end', options =>
+      hotplug.locks.memAddRemoveLock.lockAsync(options),
+    )
     try {
       if (held.ownerDied || isUnderWay(hotplug.blocks)) await recover(hotplug)
       await tellEnd(hotplug)
@@ -82,15 +84,6 @@ export async function exclusively<T>(
   }
 }
 
-async function lock({ locks }: Hotplug, limit: Limit): Promise<Held> {
-  try {
-    return await locks.memAddRemoveLock.lockAsync(limit.acquire())
-  } catch (error) {
-    if (!(error instanceof HotplugError) || error.code !== 'ETIMEDOUT') throw error
-    throw limit.timeout('another operation had not come to its end', { cause: error })
-  }
-}
-
 /** Whether nothing can be done any more: the machine is shut down, or this thread detached. */
 export function isGone(hotplug: Hotplug): boolean {
   return !hasSlot(hotplug) || !hotplug.requests.isServed()
@@ -101,9 +94,21 @@ function hasSlot({ locks }: Hotplug): boolean {
   return locks.slot.token !== 0
 }
 
-/** Runs a short change of what is online, with `memHotplugLock` held for writing. */
-export async function transition(hotplug: Hotplug, body: () => void): Promise<void> {
-  const held = isBroken('memHotplugLock') ? null : await hotplug.locks.memHotplugBeginAsync()
+/**
+ * Runs a short change of what is online, with `memHotplugLock` held for writing.
+ *
+ * @param limit How long that lock is waited for, by a change that nothing depends on yet: the
+ *   first of an operation. Left out by those that come after it, or undo it.
+ * @throws {HotplugError} `ETIMEDOUT`, or the signal's reason: as `limit`. Nothing has changed.
+ */
+export async function transition(
+  hotplug: Hotplug,
+  body: () => void,
+  limit: Limit = new Limit('change what is online'),
+): Promise<void> {
+  const take = (options: AcquireOptions) => hotplug.locks.memHotplugBeginAsync(options)
+  const isHeld = !isBroken('memHotplugLock')
+  const held = isHeld ? await limit.within('memHotplugLock had not become free', take) : null
   try {
     hotplug.locks.slot.assertAttached('change what is online')
     hotplug.blocks.beginChange(hotplug.locks.slot.token)
@@ -127,21 +132,24 @@ async function recover(hotplug: Hotplug): Promise<void> {
 }
 
 /**
- * Asks the notifiers whether a block may go on or off.
+ * Asks the notifiers whether a block may go on or off, for no longer than the operation may take.
  *
  * @param kind The block's `ZoneKind`.
  * @param seen Is given those that were told, whom a CANCEL concerns.
- * @throws {HotplugError} A veto, by the notifier's code.
+ * @throws {HotplugError} A veto, by the notifier's code. `ETIMEDOUT`, or the signal's reason: as
+ *   `limit`; names the notifier that had not answered.
  */
 export async function askNotifiers(
   { notifiers }: Hotplug,
-  { operation }: Limit,
+  limit: Limit,
   [action, block, kind]: readonly ['GOING_ONLINE' | 'GOING_OFFLINE', number, number],
   seen: Box[],
 ): Promise<void> {
-  const { notified, veto } = await notifiers.call(action, block, kind)
+  const { notified, veto, awaited } = await notifiers.call(action, block, kind, { limit })
   seen.push(...notified)
-  if (veto !== null) throw vetoError(operation, blockName(block), veto)
+  if (veto !== null) throw vetoError(limit.operation, blockName(block), veto)
+  if (awaited !== -1) limit.end(() => [unanswered(blockName(block), awaited)])
+  limit.check()
 }
 
 /** @throws {HotplugError} `EINVAL`: not a block of this machine. `ENODEV`: it is not there. */

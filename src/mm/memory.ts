@@ -13,7 +13,7 @@ import { nrManagedPages } from './memmap.ts'
 import type { MemoryNotifier, NotifyOptions } from './notifiers.ts'
 import { type OfflineReport, offlineBlock } from './offline.ts'
 import { type AutoOnline, type OnlineType, onlineBlock, requireAutoOnline } from './online.ts'
-import type { OperationOptions } from './operation.ts'
+import { Limit, type OperationOptions } from './operation.ts'
 import { type ResizeReport, resizeMemory } from './resize.ts'
 
 /** A memory block. */
@@ -122,7 +122,8 @@ export class Memory {
   }
 
   /**
-   * Adds memory, and brings it online as the policy says; where that fails, it stays offline.
+   * Adds memory, and brings it online as the policy says; where that fails, or is aborted, or the
+   * time is up, it stays offline.
    *
    * @param size A multiple of `blockSize`.
    * @returns The new blocks.
@@ -132,9 +133,12 @@ export class Memory {
   async add(size: Size, options: AddOptions = {}): Promise<BlockInfo[]> {
     const bytes = bytesOf(size, 'add memory', 'its size')
     const type = requireAutoOnline('add memory', options.autoOnline ?? this.policy)
+    const limit = new Limit('add memory', options)
     const added = await addMemory(this.hotplug, bytes, options)
     for (const block of type === 'offline' ? [] : added) {
-      await onlineBlock(this.hotplug, block, type as OnlineType).catch(ignoreRefusal)
+      const { signal, deadlineMs } = limit.rest()
+      const online = onlineBlock(this.hotplug, block, type as OnlineType, { signal, deadlineMs })
+      await online.catch(error => ignoreRefusal(error, limit))
     }
     return added.map(block => this.info(block)).filter(info => info !== null)
   }
@@ -235,6 +239,6 @@ export class Memory {
 }
 
 /** Memory that was added and does not go online stays as it is, offline. */
-function ignoreRefusal(error: unknown): void {
-  if (!(error instanceof HotplugError)) throw error
+function ignoreRefusal(error: unknown, limit: Limit): void {
+  if (!(error instanceof HotplugError) && !limit.isAborted()) throw error
 }

@@ -13,6 +13,7 @@ import {
   Notifiers,
   vetoError,
 } from './notifiers.ts'
+import { Limit } from './operation.ts'
 
 const BODIES = new URL('../../test/bodies/notifiers.js', import.meta.url)
 const NR_SLOTS = 6
@@ -90,7 +91,7 @@ test('a veto ends the call, and is cancelled for those alone that were asked', a
   await scene.start('listen', 'agrees', 1)
 
   const { notified, veto } = await scene.mine.call('GOING_OFFLINE', 16383, NORMAL)
-  await scene.mine.call('CANCEL_OFFLINE', 16383, NORMAL, notified)
+  await scene.mine.call('CANCEL_OFFLINE', 16383, NORMAL, { only: notified })
 
   deepEqual(veto, { code: 'EAGAIN', slot: 2, message: 'ask the cache: it is being written' })
   equal(
@@ -171,11 +172,58 @@ test('a thread that blocks vetoes, and sees neither the letter nor that it was c
   await scene.start('listen', 'blocks')
 
   const { veto, notified } = await scene.mine.call('GOING_OFFLINE', 1, NORMAL)
-  const cancelled = await scene.mine.call('CANCEL_OFFLINE', 1, NORMAL, notified)
+  const cancelled = await scene.mine.call('CANCEL_OFFLINE', 1, NORMAL, { only: notified })
 
   equal(veto?.code, 'ETIMEDOUT')
   deepEqual([notified.length, cancelled.notified.length], [1, 1])
   deepEqual(await scene.stop(), [[]])
+})
+
+test('who asks with a limit waits no longer, and cancels what it has asked alone', async () => {
+  const scene = new Scene(4, 60_000)
+  await scene.start('listen', 'neverAnswers', 2)
+  await scene.start('listen', 'agrees', 1)
+  const ask = (block: number) => {
+    const limit = new Limit('offline', { deadlineMs: 20 })
+    return scene.mine.call('GOING_OFFLINE', block, NORMAL, { limit })
+  }
+
+  const first = await ask(1)
+  await until('it has read the letter', () => scene.meet[Meet.Seen] === 1)
+  const second = await ask(2) // it is busy with the first, and never gets this
+  const cancelled = await scene.mine.call('CANCEL_OFFLINE', 1, NORMAL, { only: first.notified })
+
+  deepEqual(
+    [first, second].map(({ veto, awaited }) => [veto, awaited]),
+    [
+      [null, 1],
+      [null, 1],
+    ],
+  )
+  deepEqual(
+    [first, second, cancelled].map(({ notified }) => notified.map(({ slot }) => slot)),
+    [[1], [], [1]],
+  )
+  deepEqual(await scene.stop(), [['GOING_OFFLINE 1 Normal'], []])
+})
+
+test('a limit that is over asks nobody, and what is done is told whatever it says', async () => {
+  const { mine } = new Scene(2)
+  const told: string[] = []
+  const abort = new AbortController()
+  mine.register(({ action }) => {
+    told.push(action)
+    abort.abort(new HotplugError('ETIMEDOUT', 'wait', 'no'))
+  })
+  mine.register(({ action }) => void told.push(`second ${action}`))
+  const limit = new Limit('offline', { signal: abort.signal })
+
+  const first = await mine.call('GOING_OFFLINE', 1, NORMAL, { limit })
+  const second = await mine.call('GOING_OFFLINE', 1, NORMAL, { limit })
+  await mine.call('OFFLINE', 1, NORMAL, { limit })
+
+  deepEqual([first.notified.length, first.veto, second.notified], [1, null, []])
+  deepEqual(told, ['GOING_OFFLINE', 'OFFLINE', 'second OFFLINE'])
 })
 
 test('an end that nobody has read yet is not put under a cancel of what did not come', async () => {

@@ -25,6 +25,9 @@
  * Those ask `insideNotifier()` and refuse with EDEADLK; it knows what runs on behalf of a notifier,
  * also after an await, until the notifier has answered.
  *
+ * An operation that is out of time, or aborted, waits no longer for who is asked: that is no veto,
+ * and the letter that it leaves behind gets its CANCEL as one that was answered does.
+ *
  * Threads that die, detach or dispose of a notifier are passed over from then on, also by whoever
  * waits for them. A thread that blocks (`Atomics.wait`) does not answer, and vetoes by that; so one
  * that has notifiers is refused a blocking wait for the lock that callers hold (EDEADLK).
@@ -32,13 +35,14 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Words } from '#atomics'
 import { assert } from '../lib/assert.ts'
-import { HOTPLUG_CODES, type HotplugCode, HotplugError } from '../lib/errors.ts'
+import { type Blocker, HOTPLUG_CODES, type HotplugCode, HotplugError } from '../lib/errors.ts'
 import { Turnstile } from '../locking/acquire.ts'
 import type { Mutex } from '../locking/mutex.ts'
 import type { Slot } from '../locking/slots.ts'
 import { type ZoneName, zoneName } from './blocks.ts'
 import { BLOCKS_MAX, ZoneKind } from './geometry.ts'
 import { type Answer, type Box, type Delivery, LETTER_MASK, Mailboxes } from './mailboxes.ts'
+import type { Limit } from './operation.ts'
 
 /** How long a notifier may take to answer. */
 export const ANSWER_WITHIN_MS = 5000
@@ -87,6 +91,16 @@ export interface NotifierOutcome {
   /** Those that were told, in order, the last being who vetoed, if any did. */
   readonly notified: readonly Box[]
   readonly veto: Veto | null
+  /** Whose slot it waited for as the operation ran out of time, or was aborted; else -1. */
+  readonly awaited: number
+}
+
+/** How to call. */
+export interface CallOptions {
+  /** Whom: `notified` of the call that is to be cancelled; all if left out. */
+  readonly only?: readonly Box[] | undefined
+  /** For how long to ask what may be refused, beside how long a notifier has to answer. */
+  readonly limit?: Limit | undefined
 }
 
 /** For notifiers. */
@@ -120,6 +134,16 @@ export function vetoError(
   const owner = `slot ${slot}`
   const reason = `the notifier of ${owner} refused: ${message}`
   return new HotplugError(code, operation, reason, { blockedBy: [{ device, owner, reason }] })
+}
+
+/**
+ * A notifier that an operation could wait for no longer, as what stands in its way.
+ *
+ * @param device What was to come or go.
+ */
+export function unanswered(device: string, slot: number): Blocker {
+  const owner = `slot ${slot}`
+  return { device, owner, reason: `the notifier of ${owner} had not answered` }
 }
 
 /** How a thread's notifiers are made. */
@@ -176,15 +200,15 @@ export class Notifiers {
    * Tells the notifiers, one after the other. Call with `memAddRemoveLock` held.
    *
    * @param zone A `ZoneKind`.
-   * @param only Whom: `notified` of the call that is to be cancelled; all if left out.
-   * @returns Whom it told, and a veto if what is GOING to happen was refused.
+   * @returns Whom it told, and a veto if what is GOING to happen was refused; whom it waited for
+   *   if `limit` ended it.
    * @throws {HotplugError} `EINVAL`: the slot is detached.
    */
   async call(
     action: MemoryAction,
     block: number,
     zone: number,
-    only: readonly Box[] = this.boxes.list(),
+    { only = this.boxes.list(), limit }: CallOptions = {},
   ): Promise<NotifierOutcome> {
     this.slot.assertAttached(`tell of ${action}`)
     const letter = letterOf(action, block, zone)
@@ -192,40 +216,48 @@ export class Notifiers {
     const isCancel = action.startsWith('CANCEL_')
     const notified: Box[] = []
     for (const box of only) {
+      if (isRefusable && limit?.isOver()) break
       const delivery = this.boxes.deliver(box, letter)
-      const isInTime = await this.deliver(delivery, action, letter)
-      const isLate = !isInTime && !delivery.isPosted
+      const came = await this.deliver(delivery, action, letter, isRefusable ? limit : undefined)
+      const isLate = came !== 'answer' && !delivery.isPosted
       if (isLate && !isRefusable && !isCancel) delivery.postOver()
       if (delivery.isPosted) notified.push(box)
       if (!isRefusable) continue
-      const veto = isInTime ? vetoOf(delivery.answer, box.slot) : this.lateVeto(box.slot)
-      if (veto !== null) return { notified, veto }
+      if (came === 'limit') return { notified, veto: null, awaited: box.slot }
+      const veto = came === 'answer' ? vetoOf(delivery.answer, box.slot) : this.lateVeto(box.slot)
+      if (veto !== null) return { notified, veto, awaited: -1 }
     }
-    return { notified, veto: null }
+    return { notified, veto: null, awaited: -1 }
   }
 
-  /** @returns Whether it was answered in time, or will not be because its thread is gone. */
+  /**
+   * @returns `answer`: or there will be none, because its thread is gone. `late`: it had its time.
+   *   `limit`: whoever asks has no more of it.
+   */
   private async deliver(
     delivery: Delivery,
     action: MemoryAction,
     letter: number,
-  ): Promise<boolean> {
+    limit: Limit | undefined,
+  ): Promise<'answer' | 'late' | 'limit'> {
     if (action.startsWith('CANCEL_') && delivery.isBehind(letter - CANCEL_AFTER_GOING)) {
       delivery.postOver()
-      return true
+      return 'answer'
     }
+    const { answerWithinMs } = this
+    const { signal, timeoutMs: leftMs = answerWithinMs } = limit?.acquire() ?? {}
     try {
-      const timeoutMs = this.answerWithinMs
       await new Turnstile().acquire(
         'wait',
         () => delivery,
         () => {},
-        { timeoutMs },
+        { signal, timeoutMs: Math.min(leftMs, answerWithinMs) },
       )
-      return true
+      return 'answer'
     } catch (error) {
-      if (error instanceof HotplugError && error.code === 'ETIMEDOUT') return false
-      throw error
+      if (signal?.aborted) return 'limit'
+      if (!(error instanceof HotplugError) || error.code !== 'ETIMEDOUT') throw error
+      return leftMs < answerWithinMs ? 'limit' : 'late'
     }
   }
 

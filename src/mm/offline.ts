@@ -3,7 +3,7 @@
  *
  *     F1  the block is Online, else EINVAL; a page that cannot move: EBUSY
  *     F2  isolated: it gives out no page and keeps each page freed into it; GoingOffline
- *     F3  GOING_OFFLINE: a veto ends it
+ *     F3  GOING_OFFLINE: a veto ends it, an abort, or the deadline
  *     F4  per-CPU lists drained; batches are moved until nobody has a page of it (migration.ts);
  *         ends early by an abort, a deadline, a page that cannot move (EBUSY), or no room
  *         elsewhere (ENOMEM)
@@ -79,7 +79,7 @@ export async function offlineBlock(
     refuseIfUnmovable(hotplug, limit, block) // F1
     const kind = blocks.zoneKind(block)
     const zone = zones[kind]!
-    await transition(hotplug, () => beginOffline(blocks, zone, block)) // F2
+    await transition(hotplug, () => beginOffline(blocks, zone, block), limit) // F2
     const seen: Box[] = []
     let done: Slice
     try {
@@ -110,6 +110,7 @@ async function empty(hotplug: Hotplug, limit: Limit, block: number): Promise<Sli
     moved += slice.moved
     longestBatchMs = Math.max(longestBatchMs, slice.longestBatchMs)
     limit.report(moved, slice.left, geometry.pageSize)
+    if (slice.left === 0) limit.check()
     if (slice.left === 0) return { ...slice, moved, longestBatchMs }
     if (slice.isUnmovable) refuseIfUnmovable(hotplug, limit, block)
     noRoom = slice.stopped === 'noRoom' && slice.moved === 0 ? noRoom + 1 : 0

@@ -3,7 +3,8 @@
  *
  *     N1  the block is Offline, else EINVAL
  *     N2  GoingOnline
- *     N3  GOING_ONLINE: a veto ends it: CANCEL_ONLINE to those that were told, Offline again
+ *     N3  GOING_ONLINE: a veto, an abort or the deadline ends it: CANCEL_ONLINE to those that were
+ *         told, Offline again
  *     N4  Online, pages to the zone
  *     N5  ONLINE; who dies before has it told by others (ends.ts)
  */
@@ -41,7 +42,7 @@ export function requireAutoOnline(operation: string, type: string): AutoOnline {
  *
  * @throws {HotplugError} `EINVAL`: no such block or type, or it is not offline (as the kernel's
  *   `state` file, also if it is online already). `ENODEV`: it is not there. A notifier's veto.
- *   `EDEADLK`, `ETIMEDOUT`: as all operations. All is as it was.
+ *   `EDEADLK`, `ETIMEDOUT`: as all operations. The signal's reason if aborted. All is as it was.
  */
 export async function onlineBlock(
   hotplug: Hotplug,
@@ -61,11 +62,11 @@ export async function onlineBlock(
       const reason = `${blockName(block)} is ${blocks.stateName(block)}`
       throw new HotplugError('EINVAL', limit.operation, reason)
     }
+    limit.check()
     const kind = zoneFor(hotplug, type)
-    await transition(hotplug, () => beginOnline(blocks, block, kind)) // N2
+    await transition(hotplug, () => beginOnline(blocks, block, kind), limit) // N2
     const seen: Box[] = []
     try {
-      limit.check()
       await askNotifiers(hotplug, limit, ['GOING_ONLINE', block, kind], seen) // N3
     } catch (error) {
       await transition(hotplug, () => undoOnline(blocks, block))

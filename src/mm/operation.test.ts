@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, throws } from 'node:assert/strict'
+import { deepEqual, equal, ok, rejects, throws } from 'node:assert/strict'
 import { test } from 'node:test'
 import { now, pause } from '../arch/clock.ts'
 import { HotplugError } from '../lib/errors.ts'
@@ -63,6 +63,35 @@ test('an abort comes first, by its reason', async () => {
   while (limit.elapsedMs < 0.001) await pause(1)
 
   throws(() => limit.check(), reason)
+})
+
+test('what a wait was cut short by is thrown, also where a clock says that it is early', () => {
+  const reason = new Error('enough')
+  const aborted = new Limit('offline memory3', { signal: AbortSignal.abort(reason) })
+  const early = new Limit('offline memory3', { deadlineMs: LONG_MS })
+
+  throws(() => aborted.end(), reason)
+  throws(() => early.end(() => [{ device: 'memory3', reason: 'page 7 is held' }]), {
+    code: 'ETIMEDOUT',
+    message: `offline memory3: page 7 is held after ${LONG_MS} ms (ETIMEDOUT)`,
+  })
+  deepEqual([aborted.isOver(), early.isOver()], [true, false])
+})
+
+test('a lock that is not had in time is what stood in the way, an abort is no timeout', async () => {
+  const timeout = new HotplugError('ETIMEDOUT', 'lock', 'not granted')
+  const abort = new AbortController()
+  const limit = new Limit('offline memory3', { signal: abort.signal, deadlineMs: LONG_MS })
+  const refuse = async (): Promise<never> => await Promise.reject(timeout)
+
+  equal(await limit.within('it was taken', async ({ signal }) => signal), abort.signal)
+  await rejects(limit.within('it was taken', refuse), {
+    code: 'ETIMEDOUT',
+    message: `offline memory3: it was taken after ${LONG_MS} ms (ETIMEDOUT)`,
+    cause: timeout,
+  })
+  abort.abort(timeout)
+  await rejects(limit.within('it was taken', refuse), timeout)
 })
 
 test('locks and parts of the operation are given what is left of its time', async () => {

@@ -52,12 +52,42 @@ export class Limit {
    * @param blockers What stands in the way, asked only then.
    * @throws {HotplugError} `ETIMEDOUT`: the deadline has passed. The signal's reason if aborted.
    */
-  check(blockers: () => readonly Blocker[] = () => []): void {
-    const { signal, deadlineMs } = this.options
-    signal?.throwIfAborted()
-    if (deadlineMs === undefined || this.elapsedMs < deadlineMs) return
+  check(blockers?: () => readonly Blocker[]): void {
+    if (this.isOver()) this.end(blockers)
+  }
+
+  /** Whether the operation is to give up. */
+  isOver(): boolean {
+    const { deadlineMs } = this.options
+    return this.isAborted() || (deadlineMs !== undefined && this.elapsedMs >= deadlineMs)
+  }
+
+  /** Whether its signal is aborted. */
+  isAborted(): boolean {
+    return this.options.signal?.aborted === true
+  }
+
+  /** Gives up; throws as `check`. Call once a wait was cut short by its limits. */
+  end(blockers: () => readonly Blocker[] = () => []): never {
+    this.options.signal?.throwIfAborted()
     const blockedBy = blockers()
     throw this.timeout(blockedBy[0]?.reason ?? 'it had not come to its end', { blockedBy })
+  }
+
+  /**
+   * Waits for a lock for as long as the operation may go on.
+   *
+   * @param reason What stood in the way if that is not long enough.
+   * @throws {HotplugError} `ETIMEDOUT`: as `check`. The signal's reason if aborted.
+   */
+  async within<T>(reason: string, take: (options: AcquireOptions) => Promise<T>): Promise<T> {
+    try {
+      return await take(this.acquire())
+    } catch (error) {
+      const isTimeout = error instanceof HotplugError && error.code === 'ETIMEDOUT'
+      if (!isTimeout || this.isAborted()) throw error
+      throw this.timeout(reason, { cause: error })
+    }
   }
 
   /** What to throw when the deadline has passed. */

@@ -123,6 +123,7 @@ class Resize {
   private async trim(): Promise<void> {
     const { blocks, requests } = this.hotplug
     for (const block of blocks.in(BlockState.Online)) {
+      this.limit.check()
       const args = [block]
       const answer = await exclusively(this.hotplug, this.limit, () =>
         requests.askAsync({ kind: RequestKind.Trim, args }),
@@ -197,6 +198,7 @@ class Resize {
       this.limit.check()
       await body()
     } catch (error) {
+      if (this.limit.isAborted()) this.limit.end()
       if (!(error instanceof HotplugError) || this.isFinal(error)) throw error
       const { code, blockedBy = [] } = error
       if (block !== -1) this.refused.add(block)

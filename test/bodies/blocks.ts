@@ -322,6 +322,21 @@ export async function writePages(data: BlocksData & { nrPages: number }): Promis
   return wrong
 }
 
+/** Answers what is GOING once [2] is not 0; counts in [3], and returns, what it heard. */
+export async function answersLate({ handle, words }: BlocksData): Promise<string[]> {
+  const machine = Machine.attach(handle)
+  const told: string[] = []
+  using _registration = machine.memory.notify(async ({ action, block }) => {
+    told.push(`${action} ${block}`)
+    Atomics.add(words, 3, 1)
+    if (action.startsWith('GOING_'))
+      await until('it may answer', () => Atomics.load(words, 2) !== 0)
+  })
+  Atomics.add(words, 0, 1)
+  await until('the end', () => Atomics.load(words, 1) !== 0)
+  return told
+}
+
 /** As pools run it: takes raw memory; returns what is online. */
 export async function look(handle: MachineHandle): Promise<number> {
   const machine = Machine.attach(handle)
