@@ -125,6 +125,7 @@ async function recover(hotplug: Hotplug): Promise<void> {
   try {
     hotplug.blocks.beginChange(hotplug.locks.slot.token)
     await hotplug.requests.askAsync({ kind: RequestKind.Recover, args: [] })
+    hotplug.locks.slot.assertAttached('recover what an operator left') // else it is another's word
     hotplug.blocks.endChange()
   } finally {
     held.release()

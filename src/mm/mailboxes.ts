@@ -224,8 +224,13 @@ export class Delivery implements Acquisition {
     this.letter = letter
   }
 
-  /** Part of `Acquisition`: whether it is answered, or the box's thread is gone. */
+  /**
+   * Part of `Acquisition`: whether it is answered, or the box's thread is gone.
+   *
+   * @throws {HotplugError} `EINVAL`: the caller's slot is detached.
+   */
   step(): boolean {
+    this.assertAttached()
     this.value = load(this.words, BELL) // C1
     if (this.isPosted && load(this.words, this.start + ANSWERED) === this.letter) {
       this.answer = this.read() // C2
@@ -243,11 +248,17 @@ export class Delivery implements Acquisition {
     return post !== answered && (post & LETTER_MASK) === letter
   }
 
-  /** Posts over what is not answered yet, if the box's thread is still there. */
+  /** Posts over what is not answered yet, if the box's thread is still there. Throws as `step`. */
   postOver(): void {
+    this.assertAttached()
     if (this.isGone()) return
     const before = load(this.words, this.start + POST)
     this.post(before)
+  }
+
+  /** A caller that has left does not hold `memAddRemoveLock` any more: there is another. */
+  private assertAttached(): void {
+    this.boxes.slot.assertAttached('tell a notifier')
   }
 
   /** Part of `Acquisition`. The letter stays in the box. */

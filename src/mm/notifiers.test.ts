@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, throws } from 'node:assert/strict'
+import { deepEqual, equal, ok, rejects, throws } from 'node:assert/strict'
 import { test } from 'node:test'
 import { testOracle } from '../../test/bodies/locks.ts'
 import { Meet, type NotifierData } from '../../test/bodies/notifiers.ts'
@@ -224,6 +224,45 @@ test('a limit that is over asks nobody, and what is done is told whatever it say
 
   deepEqual([first.notified.length, first.veto, second.notified], [1, null, []])
   deepEqual(told, ['GOING_OFFLINE', 'OFFLINE', 'second OFFLINE'])
+})
+
+test('who opens a box while a letter is put into it hears the cancel as well', async () => {
+  const { slots, words, mine } = new Scene(2)
+  const [x, y] = [2, 3].map(tid => new Notifiers(slots.attach(testOracle(tid)), words)) as [
+    Notifiers,
+    Notifiers,
+  ]
+  const told: string[] = []
+  const first = x.register(({ action }) => void told.push(`x ${action}`))
+  const callers = mine.slot.slots
+  const isAlive = callers.isAlive.bind(callers)
+  // The caller loses its core between its look at the box's owner and its letter.
+  callers.isAlive = token => {
+    callers.isAlive = isAlive
+    first[Symbol.dispose]()
+    y.register(({ action }) => void told.push(`y ${action}`))
+    return isAlive(token)
+  }
+
+  const { notified } = await mine.call('GOING_OFFLINE', 1, NORMAL)
+  await until('it has heard', () => told.length === 1)
+  await mine.call('CANCEL_OFFLINE', 1, NORMAL, { only: notified })
+
+  deepEqual(told, ['y GOING_OFFLINE', 'y CANCEL_OFFLINE'])
+})
+
+test('a caller that detaches tells nobody any more', async () => {
+  const { mine } = new Scene(2)
+  const told: string[] = []
+  mine.register(({ action }) => {
+    told.push(action)
+    mine.slot.detach()
+  })
+  mine.register(({ action }) => void told.push(`second ${action}`))
+
+  await rejects(mine.call('GOING_OFFLINE', 1, NORMAL), { code: 'EINVAL' })
+
+  deepEqual(told, ['GOING_OFFLINE'])
 })
 
 test('an end that nobody has read yet is not put under a cancel of what did not come', async () => {

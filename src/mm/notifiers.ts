@@ -97,7 +97,9 @@ export interface NotifierOutcome {
 
 /** How to call. */
 export interface CallOptions {
-  /** Whom: `notified` of the call that is to be cancelled; all if left out. */
+  /**
+   * Whom: who has now the boxes that were `notified` of what is to be cancelled; all if left out.
+   */
   readonly only?: readonly Box[] | undefined
   /** For how long to ask what may be refused, beside how long a notifier has to answer. */
   readonly limit?: Limit | undefined
@@ -156,7 +158,7 @@ export interface NotifiersOptions {
 
 /** The notifiers of one machine, as one thread uses them. */
 export class Notifiers {
-  private readonly slot: Slot
+  readonly slot: Slot
   private readonly boxes: Mailboxes
   private readonly answerWithinMs: number
   private readonly callbacks: Mutex['callbacks']
@@ -208,14 +210,17 @@ export class Notifiers {
     action: MemoryAction,
     block: number,
     zone: number,
-    { only = this.boxes.list(), limit }: CallOptions = {},
+    { only, limit }: CallOptions = {},
   ): Promise<NotifierOutcome> {
     this.slot.assertAttached(`tell of ${action}`)
+    // A letter may have reached who opened the box after it was listed: the cancel is for the box.
+    const isTold = ({ box }: Box): boolean => only?.some(one => one.box === box) ?? true
+    const boxes = this.boxes.list().filter(isTold)
     const letter = letterOf(action, block, zone)
     const isRefusable = action.startsWith('GOING_')
     const isCancel = action.startsWith('CANCEL_')
     const notified: Box[] = []
-    for (const box of only) {
+    for (const box of boxes) {
       if (isRefusable && limit?.isOver()) break
       const delivery = this.boxes.deliver(box, letter)
       const came = await this.deliver(delivery, action, letter, isRefusable ? limit : undefined)
