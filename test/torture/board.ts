@@ -17,8 +17,6 @@ const UNTOLD = 3
 const TOLD = 4
 const PAIR = 5
 const TWIN = 6
-/** Which of two things is current, for forms that exchange what readers look at. */
-export const CURRENT = 7
 const THREADS = 16
 
 const INSIDE = 0
