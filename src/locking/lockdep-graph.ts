@@ -62,9 +62,6 @@ export function kindOf(held: Mode, asked: Mode): number {
   return held === Mode.Exclusive ? after : SHARED_BEFORE | after
 }
 
-/** Kinds as people write them, by number. */
-export const KIND_NAMES: readonly string[] = ['EN', 'ER', 'SN', 'SR']
-
 const OFF = 0
 const USED = 1
 const CLASSES = 2
