@@ -50,45 +50,31 @@ export class Orphans {
     this.record = new LargeRecord(context.memory.geometry.pageWords)
   }
 
-  /**
-   * Retires sealed pages of tables and chunks that nobody names. After `recoverDead`.
-   *
-   * @returns How many.
-   */
-  sweep(): number {
+  /** Retires sealed pages of tables and chunks that nobody names. After `recoverDead`. */
+  sweep(): void {
     const { pages } = this.context
-    let nrRetired = 0
     for (let vpn = 1; vpn < pages.end(); vpn++) {
-      if (!this.isOrphan(vpn)) continue
-      if (pages.retire(vpn)) nrRetired++
+      if (this.isOrphan(vpn)) pages.retire(vpn)
     }
-    return nrRetired
   }
 
-  /**
-   * Counts the shards again whose lock's owner died.
-   *
-   * @returns How many.
-   */
-  recount(): number {
+  /** Counts the shards again whose lock's owner died. */
+  recount(): void {
     const { control } = this.context
     const nrMaps = nrMapsOf(control)
-    let nrCounted = 0
     for (let map = 0; map < nrMaps; map++) {
       const locks = new ShardLocks(this.context, map)
       for (let i = 0; i < control.nrShards; i++) {
         const shard = (map * control.nrShards + i) * SHARD_WORDS
-        if (locks.isLeft(shard) && this.recountOne(locks, map, shard)) nrCounted++
+        if (locks.isLeft(shard)) this.recountOne(locks, map, shard)
       }
     }
-    return nrCounted
   }
 
-  private recountOne(locks: ShardLocks, map: number, shard: number): boolean {
+  private recountOne(locks: ShardLocks, map: number, shard: number): void {
     using held = locks.tryLock(shard)
-    if (held === null || !held.ownerDied) return false
+    if (held === null || !held.ownerDied) return
     new Growth(this.context, new Heap(this.context, map)).recount(shard)
-    return true
   }
 
   private isOrphan(vpn: number): boolean {
