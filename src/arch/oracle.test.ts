@@ -43,7 +43,7 @@ test('a portable oracle of one machine is made where it is asked for', () => {
 
 test('a worker that has ended is dead, and so are all that it made', () => {
   const family = sharedWords(FAMILY_WORDS)
-  const oracle = portableOracle(family, 0)
+  const oracle = portableOracle(family)
   const asChild = (threadId: number): number => threadId + 1
 
   oracle.made(7)
@@ -56,7 +56,7 @@ test('a worker that has ended is dead, and so are all that it made', () => {
 })
 
 test('more workers than there is room for are still seen by their own maker', () => {
-  const oracle = portableOracle(sharedWords(FAMILY_WORDS), 0)
+  const oracle = portableOracle(sharedWords(FAMILY_WORDS))
 
   for (let id = 1; id <= FAMILY_WORDS; id++) oracle.made(id)
   oracle.ended(FAMILY_WORDS)
@@ -67,7 +67,7 @@ test('more workers than there is room for are still seen by their own maker', ()
 test('the ends of workers are seen until watching ends', async () => {
   const seen: string[] = []
   const oracle = {
-    ...portableOracle(sharedWords(FAMILY_WORDS), 0),
+    ...portableOracle(sharedWords(FAMILY_WORDS)),
     made: (id: number) => void seen.push(`made ${id}`),
     ended: (id: number) => void seen.push(`ended ${id}`),
   }

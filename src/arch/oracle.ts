@@ -71,19 +71,19 @@ export const FAMILY_WORDS = 2 * FAMILY_MAX
 /**
  * The calling thread's portable oracle.
  *
- * @param family Shared by the machine's threads, `FAMILY_WORDS` words from `index` on.
+ * @param family Shared by the machine's threads, `FAMILY_WORDS` words.
  */
-export function portableOracle(family: Words, index: number): WatchingOracle {
+export function portableOracle(family: Words): WatchingOracle {
   const dead = new Set<number>()
   const mine = tidOf(threadId)
   return {
     tid: mine,
     start: 1,
     exists: tid => !dead.has(tid),
-    made: child => addToFamily(family, index, tidOf(child), mine),
+    made: child => addToFamily(family, tidOf(child), mine),
     ended: child => {
       dead.add(tidOf(child))
-      buryChildren(family, index, tidOf(child), dead)
+      buryChildren(family, tidOf(child), dead)
     },
   }
 }
@@ -92,8 +92,8 @@ function tidOf(id: number): number {
   return (id % TID_MAX) + 1
 }
 
-function addToFamily(family: Words, index: number, child: number, parent: number): void {
-  for (let i = index; i < index + FAMILY_WORDS; i += 2) {
+function addToFamily(family: Words, child: number, parent: number): void {
+  for (let i = 0; i < FAMILY_WORDS; i += 2) {
     if (load(family, i) !== 0 || compareExchange(family, i, 0, parent) !== 0) continue
     store(family, i + 1, child)
     return
@@ -101,8 +101,8 @@ function addToFamily(family: Words, index: number, child: number, parent: number
 }
 
 /** All that the dead have made are dead. */
-function buryChildren(family: Words, index: number, tid: number, dead: Set<number>): void {
-  for (let i = index; i < index + FAMILY_WORDS; i += 2) {
+function buryChildren(family: Words, tid: number, dead: Set<number>): void {
+  for (let i = 0; i < FAMILY_WORDS; i += 2) {
     const parent = load(family, i)
     const child = load(family, i + 1)
     if (child === tid && parent !== 0) remove(family, i)
@@ -110,7 +110,7 @@ function buryChildren(family: Words, index: number, tid: number, dead: Set<numbe
     remove(family, i)
     if (child === 0) continue
     dead.add(child)
-    buryChildren(family, index, child, dead)
+    buryChildren(family, child, dead)
   }
 }
 
@@ -131,7 +131,7 @@ export function openOracle(
       // no /proc
     }
   }
-  return { oracle: portableOracle(family, 0), isKernels: false }
+  return { oracle: portableOracle(family), isKernels: false }
 }
 
 /** Tells `oracle` of this thread's workers until disposed; calls `onEnded` after each end. */
