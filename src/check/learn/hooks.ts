@@ -5,10 +5,10 @@
  * `loadSync` for `module.registerHooks`: nothing here may rely on state shared with the program.
  */
 import module from 'node:module'
+import { isMachinery } from './machinery.ts'
 import { transform } from './transform.ts'
 
 const PACKAGE = new URL('../../../', import.meta.url).href
-const CHECK_FOLDER = new URL('../', import.meta.url).href
 
 /** What a load hook passes on. */
 export interface Loaded {
@@ -40,7 +40,7 @@ export function loadSync<C, L extends Loaded>(
  */
 function isTransformed(url: string): boolean {
   if (!url.startsWith('file:')) return false
-  if (url.startsWith(CHECK_FOLDER)) return /\.(test|check)\.js$|\/fixtures\//.test(url)
+  if (isMachinery(url)) return false
   const own = url.startsWith(PACKAGE) ? url.slice(PACKAGE.length) : url
   return !own.includes('/node_modules/') && !own.startsWith('node_modules/')
 }

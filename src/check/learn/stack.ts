@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Refusal, type Site } from '../program.ts'
 import { type Frames, frames, type ModuleTable } from './frames.ts'
+import { isMachinery } from './machinery.ts'
 import type { SiteRow } from './source.ts'
 import { displayPath, type Origin, originOf } from './source-map.ts'
 
@@ -20,13 +21,6 @@ interface Positioned extends NodeJS.CallSite {
 const DEPTH_MAX = 256
 /** Frames of the checker above a body's operation, and below the body: more than there are. */
 const OWN_FRAMES = 24
-const CHECK_FOLDER = new URL('../', import.meta.url).href
-const NOT_MACHINERY = /\.(test|check)\.js$|\/fixtures\//
-
-/** Whether a script belongs to the checker: its frames are not the body's. */
-function isMachinery(script: string | null | undefined): boolean {
-  return script?.startsWith(CHECK_FOLDER) === true && !NOT_MACHINERY.test(script)
-}
 
 /** The engine's stack, innermost call first, at most so deep. */
 export function callSites(depth = DEPTH_MAX): Positioned[] {
