@@ -61,9 +61,10 @@ export class PageAllocator {
   /**
    * Takes a page; its word says that this thread has it. Call outside the guard.
    *
+   * @param kind As virtual pages are, if left out.
    * @returns Its page frame number, or -1: there is no room, but on the lists of other threads.
    */
-  allocPage(kind: PageKind): number {
+  allocPage(kind: PageKind = 'movable'): number {
     if (kind === 'movable') {
       const pfn = this.lists[ZoneKind.Movable]!.take()
       if (pfn !== -1) return pfn

@@ -62,7 +62,7 @@ import { pfnOf, pteAt, pteOf } from './page-table.ts'
 /** Where page frames come from. */
 export interface FrameSource {
   /** @returns The frame, its word Allocated with the caller's token; -1: there is no room. */
-  allocPage(kind: 'movable'): number
+  allocPage(): number
   /** The caller's own Allocated frame. */
   freePage(pfn: number): void
 }
@@ -355,7 +355,7 @@ export class VirtualPages {
 
   /** O2 to O5. */
   private map(vpn: number, owner: number, mark: number): boolean {
-    const pfn = this.source.allocPage('movable') // O2
+    const pfn = this.source.allocPage() // O2
     if (pfn < 0) return false
     const index = vpn * VIRTUAL_RECORD_WORDS
     store(this.table, index + VIRTUAL_OWNER, owner) // O3

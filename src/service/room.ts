@@ -11,7 +11,7 @@ import { BarrierRequests } from '../arch/barrier.ts'
 import type { Slot } from '../locking/slots.ts'
 import type { Blocks } from '../mm/blocks.ts'
 import { BlockState, RECLAIM, RETIRED_PAGES } from '../mm/geometry.ts'
-import type { PageAllocator, PageKind } from '../mm/page-allocator.ts'
+import type { PageAllocator } from '../mm/page-allocator.ts'
 import type { FrameSource } from '../mm/virtual-pages.ts'
 
 /** Pages that are kept back: so many, or this part of a machine where that is less. */
@@ -53,8 +53,8 @@ export class Room implements FrameSource {
   }
 
   /** As the allocator, but leaves what is kept back. */
-  allocPage(kind: PageKind): number {
-    return this.hasRoom() ? this.allocator.allocPage(kind) : -1
+  allocPage(): number {
+    return this.hasRoom() ? this.allocator.allocPage() : -1
   }
 
   /** As the allocator. */
