@@ -183,6 +183,7 @@ export class MapCore {
   writeLarge(value: Uint8Array, expected: Expected | null): boolean {
     const { unfinished, key } = this
     const { mine } = unfinished
+    this.context.slot.assertAttached('write to a map') // before anything has changed
     const stamp = add(this.shards, this.shardOf(key.hash) + STAMPS, 1)
     mine.begin(stamp, value.length)
     unfinished.isMineOpen = true

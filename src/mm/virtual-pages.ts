@@ -122,9 +122,11 @@ export class VirtualPages {
    *
    * @param mark What `VIRTUAL_LIVE` of each begins with.
    * @returns The first.
+   * @throws {HotplugError} `EINVAL`: the slot is detached: nobody would recover what it reserves.
    */
   openRun(map: number, kind: number, nrPages: number, mark = 0): number {
     assert(nrPages > 0, 'virtual pages: an empty run')
+    this.slot.assertAttached('open a virtual page')
     const first = this.reserve(nrPages)
     if (first < 0) return -1
     const owner = (nrPages << OWNER_RUN_SHIFT) | (map << MAP_SHIFT) | kind
