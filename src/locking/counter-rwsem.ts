@@ -297,10 +297,11 @@ export class CounterRwsem implements Rwsem, Recoverable {
     store(this.words, at, active) // B1
   }
 
-  /** Takes B1 back. */
+  /** Takes B1 and B4 back. */
   retract(): void {
     const active = this.slot.token | (this.sick ? SICK : 0)
     compareExchange(this.words, this.index + ACTIVE_WRITER, active, this.sick ? SICK : 0)
+    store(this.words, this.taskState, RUNNING)
   }
 
   /** B3, B4. Call with LOCK held. */
