@@ -103,8 +103,18 @@ function twoAndTwo(name: string, Kind: typeof Completion, deaths = 0) {
       },
     ],
     deaths,
-    atEnd: s => Kind !== Completion || deaths > 0 || s.c.DONE === 0,
+    atEnd: s => {
+      const completions = Math.floor(s.c.DONE / ONE) + s.in('passed')
+      const most = 2 * (1 + deaths)
+      const hasWaiterDied = s.dead(0) || s.dead(1)
+      const least = hasWaiterDied ? most - 1 : nrLiving(s.dead, 2, 3) * (1 + deaths)
+      return Kind !== Completion || (least <= completions && completions <= most)
+    },
   })
+}
+
+function nrLiving(isDead: (id: number) => boolean, ...ids: readonly number[]): number {
+  return ids.filter(id => !isDead(id)).length
 }
 
 /** Two waiters, and one declared completer who dies, or lets all through. */
@@ -126,6 +136,10 @@ function declared(name: string, Kind: typeof Completion, deaths = 1) {
     ],
     deaths,
     never: s => (s.c.DONE === ALL ? s.in('told') : s.in('passed')) > 0,
+    atEnd: s => {
+      const isTold = s.in('told') + s.in('passed') === nrLiving(s.dead, 0, 1)
+      return isTold && (s.c.DONE === ALL || s.dead(COMPLETER_ID))
+    },
   })
 }
 

@@ -7,7 +7,7 @@
  * private mutex, everything that two readers and two writers can do is proved, also with a death.
  */
 import { load, notify, store, type Words, wait } from '#atomics'
-import { aliveThreads, slotOf } from '../../test/litmus/threads.ts'
+import { aliveThreads, namesLiving, slotOf } from '../../test/litmus/threads.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
@@ -17,6 +17,7 @@ import { Slots } from './slots.ts'
 const HALF = 0
 const LOOK = 1
 const STAGE = 2
+const SICK = 1 << 30
 
 interface Face {
   readonly s: Words
@@ -148,6 +149,7 @@ interface Thread {
 /** Any threads over one lock. */
 function mems(name: string, threads: readonly Thread[], deaths = 0) {
   const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
+  const ids = Array.from({ length: nrSlots }, (_, id) => id)
   const reaper: Thread = { name: 'reaper', daemon: true, body: reap }
   return model({
     name,
@@ -164,7 +166,14 @@ function mems(name: string, threads: readonly Thread[], deaths = 0) {
     }),
     threads: deaths === 0 ? threads : [...threads, reaper],
     never: s => s.in('W') > 1 || (s.in('W') > 0 && s.in('R') > 0),
-    atEnd: s => deaths > 0 || (s.m.REFCOUNT === 0 && s.m.ACTIVE_WRITER === 0),
+    atEnd: s => {
+      const { ACTIVE_WRITER, REFCOUNT, LOCK, ADD_REMOVE_LOCK, TASK } = s.m
+      const living = ids.filter(id => !s.dead(id))
+      if (living.some(id => TASK[2 * id] !== 0 || TASK[2 * id + 1] !== 0)) return false
+      if (living.length === nrSlots) return ACTIVE_WRITER + REFCOUNT + LOCK + ADD_REMOVE_LOCK === 0
+      const owners = [ACTIVE_WRITER & ~SICK, LOCK >>> 2, ADD_REMOVE_LOCK >>> 2]
+      return REFCOUNT <= 1 && !owners.some(token => namesLiving(token, s.dead))
+    },
     deaths,
   })
 }

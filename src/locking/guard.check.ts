@@ -109,6 +109,7 @@ interface Setting {
 function guarded(name: string, threads: readonly Thread[], setting: Setting) {
   const { form, memory, deaths = 0, isSlotUsed = false } = setting
   const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
+  const ids = Array.from({ length: nrSlots }, (_, id) => id)
   const withReaper: Thread[] = [...threads, { name: 'reaper', daemon: true, body: reaper }]
   return model({
     name: `guard, ${form}, ${memory}: ${name}`,
@@ -124,6 +125,7 @@ function guarded(name: string, threads: readonly Thread[], setting: Setting) {
     memory,
     deaths,
     timeouts: true,
+    atEnd: s => ids.every(id => s.dead(id) || s.g[(1 + id) * CACHE_LINE_WORDS]! % 2 === 0),
   })
 }
 

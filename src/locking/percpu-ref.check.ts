@@ -11,7 +11,7 @@ import { model, mustFail } from '../check/model.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { PercpuCount } from './percpu-count.ts'
 import { PercpuRef } from './percpu-ref.ts'
-import { Slots, tokenOf } from './slots.ts'
+import { CACHE_LINE_WORDS, Slots, tokenOf } from './slots.ts'
 
 const STATE = 0
 const EVENTS = 1
@@ -28,6 +28,12 @@ interface Face {
   readonly d: Words
   readonly id: number
   cs(label: string): void
+}
+
+/** The reference count at a model's end. */
+interface Counted {
+  readonly STATE: number
+  readonly COUNTS: readonly number[]
 }
 
 /** How it is done: by the methods, or by a broken form of one. */
@@ -116,8 +122,14 @@ function twoAndTwo(name: string, ways: Ways, deaths = 0) {
     ],
     deaths,
     never: s => s.in('drained') > 0 && s.in('uses') > 0,
-    atEnd: s => deaths > 0 || s.r.COUNTS.every(count => count === 0),
+    atEnd: s => isLeft(s.r, s.dead),
   })
+}
+
+/** Killed, and no living thread counts a reference. */
+function isLeft(r: Counted, isDead: (id: number) => boolean): boolean {
+  const counts = r.COUNTS.filter((_, at) => !isDead(at / CACHE_LINE_WORDS))
+  return (r.STATE & 1) === 1 && counts.every(count => count === 0)
 }
 
 /** Looks whether it is killed, then counts. */
@@ -167,6 +179,7 @@ function dyingUser(name: string, ways: Ways) {
       { name: 'reaper', daemon: true, body: face => reaper(face, face.awaitDeath(), ways) },
     ],
     deaths: 1,
+    atEnd: s => s.dead(1) || isLeft(s.r, s.dead),
   })
 }
 

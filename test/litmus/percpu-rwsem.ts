@@ -2,6 +2,7 @@
  * What the threads of the per-CPU semaphore's models do, and what must never be seen of them.
  */
 import { add, load, notify, store, sub, type Words, wait } from '#atomics'
+import type { Search } from '../../src/check/describe.ts'
 import type { Declare } from '../../src/check/layout.ts'
 import { model } from '../../src/check/model.ts'
 import { assert } from '../../src/lib/assert.ts'
@@ -10,7 +11,7 @@ import type { Acquisition } from '../../src/locking/acquire.ts'
 import { ONE_READER, PLACES, READERS } from '../../src/locking/percpu-gate.ts'
 import { PercpuRwsem } from '../../src/locking/percpu-rwsem.ts'
 import { CACHE_LINE_WORDS, type Slot, Slots, tokenOf } from '../../src/locking/slots.ts'
-import { aliveThreads, codeOf, slotOf } from './threads.ts'
+import { aliveThreads, codeOf, namesLiving, slotOf } from './threads.ts'
 
 const HALF = 0
 const LOOK = 1
@@ -28,6 +29,9 @@ const SUCCESSOR_TID = 99
 
 const HELD = 1
 const IN_LINE = 2
+
+/** Of a place: readers inside, the record of who stands in line, the mark of a sleeping writer. */
+const WITHOUT_DEATHS = 0xfffffff
 
 interface Face {
   readonly s: Words
@@ -398,7 +402,7 @@ interface Setting {
   /** What the gate reads at first. */
   readonly gate?: number
   /** Random schedules; all if left out. */
-  readonly search?: { readonly pct: number; readonly runs: number; readonly seed: number }
+  readonly search?: Search
 }
 
 /** A model of threads over one semaphore. */
@@ -424,18 +428,15 @@ export function sem(name: string, threads: readonly Thread[], setting: Setting =
       return s.in('W') > 1 || (s.in('W') > 0 && (s.in('R') > 0 || ids.some(isRead)))
     },
     atEnd: s => {
-      const owner = (s.m.GATE >>> 2) - 1
-      return deaths === 0 ? isAtRest(s.m, nrSlots) : owner < 0 || s.dead(owner)
+      const living = ids.filter(id => !s.dead(id))
+      if (living.some(id => (s.m[placeOf(id)]! & WITHOUT_DEATHS) !== 0)) return false
+      const { GATE, QUEUE } = s.m
+      if (living.length === nrSlots) return GATE === 0 && QUEUE === 0
+      return ![GATE >>> 2, QUEUE >>> 2].some(token => namesLiving(token, s.dead))
     },
     deaths,
     search: setting.search ?? 'all',
   })
-}
-
-function isAtRest(m: { readonly [index: number]: number }, nrSlots: number): boolean {
-  let sum = m[0]!
-  for (let slot = 0; slot < nrSlots; slot++) sum |= m[placeOf(slot)]!
-  return sum === 0
 }
 
 function placeNames(nrSlots: number): { readonly GATE: 0; readonly QUEUE: 16 } {

@@ -1,7 +1,7 @@
 import { AssertionError } from 'node:assert'
 import type { Words } from '#atomics'
 import { HotplugError } from '../../src/lib/errors.ts'
-import { Slot, Slots } from '../../src/locking/slots.ts'
+import { generationOfToken, Slot, Slots, slotOfToken } from '../../src/locking/slots.ts'
 
 /** Fills a model's view of `Slots.words(n)` words with `n` living threads, thread i in slot i. */
 export function aliveThreads(words: Words): void {
@@ -14,6 +14,15 @@ export function aliveThreads(words: Words): void {
 /** The slot of a model's thread `id`, attached by `aliveThreads`. */
 export function slotOf(words: Words, id: number): Slot {
   return new Slot(new Slots(words), id, 0)
+}
+
+/**
+ * Whether a word names a thread that lives, when a model with one death has ended: a lock that
+ * nobody will release. Thread i has slot i.
+ */
+export function namesLiving(token: number, isDead: (id: number) => boolean): boolean {
+  if (token === 0) return false
+  return generationOfToken(token) > 0 || !isDead(slotOfToken(token))
 }
 
 /** The code of the error that a call throws; `''` if it throws none. */
