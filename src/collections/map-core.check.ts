@@ -15,7 +15,9 @@ import {
   reader,
   recovery,
   recycler,
+  ringingContextOf,
   select,
+  set,
   setter,
   type Thread,
   writer,
@@ -31,7 +33,9 @@ import {
   VIRTUAL_RECORD_WORDS,
   VIRTUAL_STATE,
   VirtualState,
+  WRITE_PROTECTED,
 } from '../mm/geometry.ts'
+import { pteAt } from '../mm/page-table.ts'
 import { Growth } from './growth.ts'
 import { Heap } from './heap.ts'
 import { unitsOf, VALUE_BYTES_SHIFT } from './layout.ts'
@@ -144,6 +148,41 @@ function intoReader(values: readonly number[]): Thread {
   }
 }
 
+/** Keys are moved, and no sleep ends by itself. */
+const MOVED = { keys: [1], isMoved: true, timeouts: false } as const
+
+/** Gives key 1 the value 7. */
+const REPLACER: Thread = {
+  name: 'replacer',
+  body: face => set(new MapCore(ringingContextOf(face), 0), 1, 7),
+}
+
+/** Reads key 1, with the lock of its shard or without. */
+function readerWho(how: 'read' | 'readLocked'): Thread {
+  return {
+    name: 'reader',
+    body: face => {
+      const core = new MapCore(contextOf(face), 0)
+      select(core, 1)
+      if (how === 'read') core.read()
+      else core.readLocked()
+    },
+  }
+}
+
+/** A page is write-protected and stays so; a writer waits for it, with the lock. */
+const STUCK: readonly Thread[] = [
+  {
+    name: 'protector',
+    body: face => {
+      const pte = load(face.t, pteAt(1))
+      store(face.t, pteAt(1), pte | WRITE_PROTECTED)
+    },
+  },
+  { ...writer(1, 7), daemon: true },
+]
+const CUT = { keys: [1], isCut: true, timeouts: false } as const
+
 const insertBoth = (parts?: MapParts): Thread[] => [
   { name: 'first', body: setter([[5, 1]], parts) },
   { name: 'second', body: setter([[5, 2]], parts) },
@@ -210,10 +249,23 @@ export const models = [
     keys: [1],
     isMoved: true,
   }),
-  bucket('a page is moved beside a writer', [deleter(1), migrator()], {
-    keys: [1],
-    runs: 1500,
-    isMoved: true,
+  bucket(
+    'a page is moved beside one who deletes',
+    [deleter(1, ringingContextOf), migrator()],
+    MOVED,
+  ),
+  bucket('a page is moved beside one who deletes', [deleter(1, ringingContextOf), migrator()], {
+    ...MOVED,
+    form: 'portable',
+  }),
+  bucket('a page is moved beside one who replaces', [REPLACER, migrator()], {
+    ...MOVED,
+    content: [[1, 7]],
+  }),
+  bucket('reads go on: who has the lock waits for ever', [readerWho('read'), ...STUCK], CUT),
+  bucket('reads go on: who has the lock dies', [readerWho('read'), writer(1, 7)], {
+    ...CUT,
+    deaths: 1,
   }),
   bucket('a page is moved while it is appended to', [writer(5, 7), OPEN_MIGRATOR], {
     keys: [1],
@@ -221,12 +273,16 @@ export const models = [
     isMoved: true,
   }),
   mustFail(
-    bucket('a page is copied while it may be written', [deleter(1), migrator(false)], {
-      keys: [1],
-      isMoved: true,
-    }),
+    bucket(
+      'a page is copied while it may be written',
+      [deleter(1, ringingContextOf), migrator(false)],
+      MOVED,
+    ),
     { kind: 'atEnd' },
   ),
+  mustFail(bucket('reads that take the lock wait', [readerWho('readLocked'), ...STUCK], CUT), {
+    kind: 'deadlock',
+  }),
   mustFail(
     bucket(
       'a page is reused without a grace period',

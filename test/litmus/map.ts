@@ -30,6 +30,7 @@ import { pfnOf, pteAt, pteOf } from '../../src/mm/page-table.ts'
 import { VirtualPages } from '../../src/mm/virtual-pages.ts'
 import { tinyGeometry } from './geometry.ts'
 import { type EndOptions, isWhole, type Seen } from './map-ends.ts'
+import { Rings } from './migration.ts'
 import { onlineAll, PageFrames } from './page-frames.ts'
 import { aliveThreads, slotOf } from './threads.ts'
 
@@ -80,8 +81,8 @@ export interface Setting extends EndOptions {
   readonly deaths?: number
   /** Keys that are there at first, on a sealed page. */
   readonly keys?: readonly number[]
-  /** So many random schedules, not all: a page that is copied plainly has too many. */
-  readonly runs?: number
+  /** Whether sleeps may end by themselves; they do if left out. */
+  readonly timeouts?: boolean
   /** Key 1 is on a sealed page of its own. */
   readonly isApart?: boolean
   /** Pages are so small that every table is a whole page. */
@@ -120,6 +121,12 @@ export function contextOf(face: Face, skips = SEEDED + face.id): CollectionsCont
   }
 }
 
+/** As `contextOf`, where sleeps last: who leaves the guard wakes who waits for that. */
+export function ringingContextOf(face: Face): CollectionsContext {
+  const context = contextOf(face)
+  return { ...context, guard: new Rings(context.slot, face.g, 0) }
+}
+
 /** The core's key is that number. */
 export function select(core: MapCore, key: number): void {
   core.key.words[0] = key
@@ -148,11 +155,11 @@ export function writer(key: number, value: number, parts?: MapParts): Thread {
 }
 
 /** A thread that deletes a key. */
-export function deleter(key: number): Thread {
+export function deleter(key: number, open: typeof contextOf = contextOf): Thread {
   return {
     name: 'deleter',
     body: face => {
-      const core = new MapCore(contextOf(face), 0)
+      const core = new MapCore(open(face), 0)
       select(core, key)
       core.remove(null)
     },
@@ -282,7 +289,7 @@ function seedOf(setting: Setting, nrSlots: number): Face {
 
 /** A model of one bucket: it ends whole. */
 export function bucket(name: string, threads: readonly Thread[], setting: Setting = {}): Checkable {
-  const { form = 'asymmetric', deaths = 0 } = setting
+  const { form = 'asymmetric', deaths = 0, timeouts = true } = setting
   const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
   const seed = seedOf(setting, nrSlots)
   const from = (words: Words) => ({ init: (view: Words) => view.set(words) })
@@ -306,8 +313,8 @@ export function bucket(name: string, threads: readonly Thread[], setting: Settin
     }),
     threads,
     deaths,
-    timeouts: true,
-    search: setting.runs ? { pct: 3, runs: setting.runs, seed: 1 } : 'fingerprints',
+    timeouts,
+    search: 'fingerprints',
     atEnd: (s: Seen) => isWhole(s, end),
   })
 }
