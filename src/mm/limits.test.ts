@@ -5,6 +5,7 @@ import {
   assertWhole,
   bootSmall,
   hurryNotifiers,
+  insides,
   listenTo,
   snapshot,
 } from '../../test/bodies/blocks.ts'
@@ -182,6 +183,31 @@ test('what a notifier aborts as it agrees does not happen', async t => {
     deepEqual(snapshot(machine), before)
     deepEqual(told, [])
     registration[Symbol.dispose]()
+    await run(machine, way)
+  }
+  assertWhole(machine)
+})
+
+test('an abort as the last notifier has agreed comes before anything is done', async t => {
+  const machine = await bootSmall(t)
+  const { notifiers } = insides(machine).hotplug
+  const told = listenTo(machine)
+  for (const way of ['offline', 'online'] as const) {
+    const before = snapshot(machine)
+    const abort = new AbortController()
+    notifiers.call = async (action, ...more) => {
+      const outcome = await Object.getPrototypeOf(notifiers).call.call(notifiers, action, ...more)
+      if (action.startsWith('GOING_')) abort.abort(new Error('enough'))
+      return outcome
+    }
+    told.length = 0
+
+    await rejects(run(machine, way, { signal: abort.signal }), { message: 'enough' })
+
+    deepEqual(snapshot(machine), before)
+    const done = way.toUpperCase()
+    deepEqual(told, [`GOING_${done} 1 Movable`, `CANCEL_${done} 1 Movable`])
+    Reflect.deleteProperty(notifiers, 'call')
     await run(machine, way)
   }
   assertWhole(machine)
