@@ -67,16 +67,23 @@ export async function addMemory(
     const chosen = choose(hotplug, limit, bytes / blockSize, options.block)
     const added: number[] = []
     try {
+      report(hotplug, limit, 0, chosen.length)
       for (const block of chosen) {
         limit.check()
         await addBlock(hotplug, limit, block)
         added.push(block)
+        report(hotplug, limit, added.length, chosen.length)
       }
     } catch (error) {
       throw await takeBack(hotplug, limit, added, error)
     }
     return added
   })
+}
+
+function report({ geometry }: Hotplug, limit: Limit, nrDone: number, nrBlocks: number): void {
+  const { pagesPerBlock, pageSize } = geometry
+  limit.report(nrDone * pagesPerBlock, (nrBlocks - nrDone) * pagesPerBlock, pageSize)
 }
 
 /**
@@ -166,8 +173,11 @@ export async function removeBlock(
       const blockedBy = [{ device: blockName(block), reason }]
       throw new HotplugError('EBUSY', limit.operation, reason, { blockedBy })
     }
+    report(hotplug, limit, 0, 1)
     limit.check()
-    return await leave(hotplug, block, limit)
+    const returnedBytes = await leave(hotplug, block, limit)
+    limit.reportDone(hotplug.geometry.pagesPerBlock, 0, hotplug.geometry.pageSize)
+    return returnedBytes
   })
 }
 

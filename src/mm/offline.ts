@@ -74,6 +74,7 @@ export async function offlineBlock(
       const reason = `${blockName(block)} is ${blocks.stateName(block)}`
       throw new HotplugError('EINVAL', limit.operation, reason)
     }
+    limit.report(0, blocks.usedPages(block), hotplug.geometry.pageSize)
     limit.check()
     if (!isWanted()) throw new HotplugError('EBUSY', limit.operation, 'it is to stay after all')
     refuseIfUnmovable(hotplug, limit, block) // F1

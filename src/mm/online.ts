@@ -62,6 +62,8 @@ export async function onlineBlock(
       const reason = `${blockName(block)} is ${blocks.stateName(block)}`
       throw new HotplugError('EINVAL', limit.operation, reason)
     }
+    const { pagesPerBlock, pageSize } = hotplug.geometry
+    limit.report(0, pagesPerBlock, pageSize)
     limit.check()
     const kind = zoneFor(hotplug, type)
     await transition(hotplug, () => beginOnline(blocks, block, kind), limit) // N2
@@ -75,6 +77,7 @@ export async function onlineBlock(
     }
     await transition(hotplug, () => finishOnline(blocks, zones[kind]!, block)) // N4
     await tellEnd(hotplug) // N5
+    limit.reportDone(pagesPerBlock, 0, pageSize)
   })
 }
 

@@ -9,7 +9,9 @@ import type { AcquireOptions } from '../locking/acquire.ts'
 export interface Progress {
   /** As in errors: `offline memory3`. */
   readonly operation: string
+  /** Pages that have moved; where none does, that have come or gone. */
   readonly pagesMoved: number
+  /** Pages that are still to move, come or go, as far as is known. */
   readonly pagesLeft: number
   readonly bytesPerSecond: number
   readonly elapsedMs: number
@@ -21,7 +23,10 @@ export interface OperationOptions {
   readonly signal?: AbortSignal | undefined
   /** Gives up after so many milliseconds: more than 0. Never if left out. */
   readonly deadlineMs?: number | undefined
-  /** Called now and then. What it throws ends the operation as an abort would. */
+  /**
+   * Called at the beginning, now and then, and at the end. What it throws ends the operation as an
+   * abort would; beyond the point of no return it is a warning.
+   */
   readonly onProgress?: ((progress: Progress) => void) | undefined
 }
 
@@ -116,5 +121,16 @@ export class Limit {
     const { elapsedMs, operation } = this
     const bytesPerSecond = (pagesMoved * pageSize * 1000) / Math.max(elapsedMs, 0.001)
     this.options.onProgress?.({ operation, pagesMoved, pagesLeft, bytesPerSecond, elapsedMs })
+  }
+
+  /** Says that it is done, which nobody can object to any more. */
+  reportDone(pagesMoved: number, pagesLeft: number, pageSize: number): void {
+    try {
+      this.report(pagesMoved, pagesLeft, pageSize)
+    } catch (error) {
+      const text = error instanceof Error ? error.message : 'it threw something odd'
+      const warning = `the progress report failed at the end of ${this.operation}: ${text}`
+      process.emitWarning(warning, { type: 'HotplugWarning' })
+    }
   }
 }

@@ -45,7 +45,10 @@ export const RequestKind = {
   Migrate: 2,
   /** Block: its memory leaves. Answers how many units of `DISCARD_UNIT` bytes have. */
   Discard: 3,
-  /** Pages that are to be free, 1 if for the first time: compacts for some milliseconds. */
+  /**
+   * Pages that are to be free, 1 if for the first time: compacts for some milliseconds. Answers
+   * whether more is to be gained, whether so many are free, and how many pages it emptied.
+   */
   Compact: 4,
   /** What a dead operator left: see recovery.ts. With `memHotplugLock` held for writing. */
   Recover: 5,

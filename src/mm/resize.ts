@@ -84,6 +84,8 @@ export async function resizeMemory(
 class Resize {
   returnedBytes = 0
   readonly blockedBy: Blocker[] = []
+  /** Pages that have come or gone, alone or with their blocks. */
+  private nrMoved = 0
   private readonly hotplug: Hotplug
   private readonly limit: Limit
   private readonly target: number
@@ -102,6 +104,7 @@ class Resize {
 
   async run(type: OnlineType): Promise<void> {
     const { hotplug, limit, target } = this
+    this.report()
     await this.attempt(-1, () =>
       exclusively(hotplug, limit, async () => {
         store(hotplug.blocks.control.events, REQUESTED_BLOCKS, target)
@@ -117,27 +120,47 @@ class Resize {
     else if (this.blockedBy.length === 0) {
       this.blockedBy.push({ device: 'memory', reason: 'another operator has changed its size' })
     }
+    limit.reportDone(this.nrMoved, this.nrLeft(), hotplug.geometry.pageSize)
+  }
+
+  /** Pages of blocks that are still to come or go. */
+  private nrLeft(): number {
+    return Math.abs(this.nrOnline() - this.target) * this.hotplug.geometry.pagesPerBlock
+  }
+
+  private report(nrPages = 0): void {
+    this.nrMoved += nrPages
+    this.limit.report(this.nrMoved, this.nrLeft(), this.hotplug.geometry.pageSize)
+  }
+
+  /** After a block: how many were online before it. */
+  private reportSince(before: number): void {
+    this.report(this.nrOnline() === before ? 0 : this.hotplug.geometry.pagesPerBlock)
   }
 
   /** What is free in blocks that stay gives its memory back. */
   private async trim(): Promise<void> {
-    const { blocks, requests } = this.hotplug
+    const { blocks, geometry, requests } = this.hotplug
     for (const block of blocks.in(BlockState.Online)) {
       this.limit.check()
       const args = [block]
       const answer = await exclusively(this.hotplug, this.limit, () =>
         requests.askAsync({ kind: RequestKind.Trim, args }),
       )
-      this.returnedBytes += answer[0]! * DISCARD_UNIT
+      const bytes = answer[0]! * DISCARD_UNIT
+      this.returnedBytes += bytes
+      this.report(Math.floor(bytes / geometry.pageSize))
     }
   }
 
   private async grow(type: OnlineType): Promise<void> {
     const { hotplug, limit } = this
     while (this.isWanted() && this.nrOnline() < this.target && this.blockedBy.length === 0) {
+      const before = this.nrOnline()
       const offline = hotplug.blocks.in(BlockState.Offline).find(one => !this.refused.has(one))
       if (offline === undefined) await this.addOne(type)
       else await this.attempt(offline, () => onlineBlock(hotplug, offline, type, limit.rest()))
+      this.reportSince(before)
     }
   }
 
@@ -158,6 +181,7 @@ class Resize {
   private async shrink(): Promise<void> {
     const { hotplug, limit } = this
     while (this.isTooMuch()) {
+      const before = this.nrOnline()
       const block = this.leastUsed()
       if (block === -1) break
       if (!this.fits()) {
@@ -169,6 +193,7 @@ class Resize {
         await offlineBlock(hotplug, block, limit.rest(), () => this.isTooMuch())
         this.returnedBytes += await removeBlock(hotplug, block)
       })
+      this.reportSince(before)
     }
   }
 
@@ -228,6 +253,7 @@ class Resize {
         requests.askAsync({ kind: RequestKind.Compact, args }),
       )
       const [hasMore, isFree] = [answer[0] === 1, answer[1] === 1]
+      this.report(answer[2]!)
       if (!hasMore || round >= (isFree ? TIDY_ROUNDS : ROUNDS_MAX)) return
       this.limit.check()
     }

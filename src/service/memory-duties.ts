@@ -241,18 +241,20 @@ export class MemoryDuties implements Duties {
     return this.real.discard(block * this.geometry.blockSize, this.geometry.blockSize)
   }
 
-  /** @returns Whether more is to be gained, and whether so many pages are free. */
+  /** @returns Whether more is to be gained, whether so many pages are free, how many it emptied. */
   private compactSome(wanted: number, isFirst: boolean): readonly number[] {
     if (isFirst) this.drain()
     const endsAt = now() + SLICE_MS
     let nrRetired = 1
+    let nrEmptied = 0
     while (nrRetired > 0 && now() < endsAt) {
       const below = nrFreePages(this.allocator) >= wanted ? BELOW.always : BELOW.onRequest
       nrRetired = this.compact(below)
+      nrEmptied += nrRetired
       this.collect()
       this.tools.serveBarriers()
     }
-    return [nrRetired > 0 ? 1 : 0, nrFreePages(this.allocator) >= wanted ? 1 : 0]
+    return [nrRetired > 0 ? 1 : 0, nrFreePages(this.allocator) >= wanted ? 1 : 0, nrEmptied]
   }
 
   /** Some pages are emptied, but none of a block that goes: those are moved, to room made here. */
