@@ -37,8 +37,8 @@ let waitsBefore = 0
 
 parentPort?.on('message', () => {
   const { counts, longestNs } = latencies
-  const reading: Reading = { counts, longestNs, waits: map.waits - waitsBefore }
-  waitsBefore = map.waits
+  const reading: Reading = { counts, longestNs, waits: map.readWaits - waitsBefore }
+  waitsBefore = map.readWaits
   latencies = new Latencies()
   parentPort?.postMessage(reading)
 })

@@ -117,13 +117,12 @@ function sail(): Sailed {
   const random = new Random(data.seed + data.nth)
   const [reads, writes] = [new Latencies(), new Latencies()]
   const [buffer, next] = [Buffer.alloc(records.valueBytes), Buffer.alloc(records.valueBytes)]
-  let [failed, wrong, readWaits, lastError] = [0, 0, 0, '']
+  let [failed, wrong, lastError] = [0, 0, '']
   Atomics.add(data.stop, 2, 1)
   while (!isStopped()) {
     const i = random.below(records.count)
     const key = records.key(i)
     const isWrite = random.oneIn(WRITE_ONE_IN)
-    const waits = map.waits
     const startedAt = process.hrtime.bigint()
     try {
       if (isWrite) {
@@ -137,7 +136,6 @@ function sail(): Sailed {
       } else {
         const length = map.getInto(key, buffer)
         reads.record(Number(process.hrtime.bigint() - startedAt))
-        readWaits += map.waits - waits
         if (length !== records.valueBytes || !records.isRight(i, buffer)) wrong++
       }
     } catch (error) {
@@ -145,7 +143,7 @@ function sail(): Sailed {
       lastError = String(error)
     }
   }
-  const writeWaits = map.waits - readWaits
+  const { readWaits, waits: writeWaits } = map
   const of = ({ counts, longestNs }: Latencies) => ({ counts, longestNs })
   return { reads: of(reads), writes: of(writes), failed, wrong, readWaits, writeWaits, lastError }
 }

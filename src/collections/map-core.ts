@@ -15,7 +15,7 @@
  * finds is what the key was at some moment of its search (finder.ts). An entry is whole before W4
  * and does not change after it; it is reused after a grace period that begins after W5.
  *
- * Readers take no lock, and never wait or try again.
+ * Readers take no lock, and never wait or try again; but for large values (`readLocked`).
  *
  * Deaths. Before W4 nothing has changed for others: the entry lies on a page that was open by the
  * dead, and is garbage. After W4 all has: what is left is to count, which the next owner of the
@@ -80,6 +80,8 @@ export class MapCore {
   readonly reader: Reader
   readonly growth: Growth
   readonly locks: ShardLocks
+  /** How often `readLocked` took a lock. */
+  nrLockedReads = 0
   private readonly context: CollectionsContext
   private readonly shards: Words
   private readonly finder: Finder
@@ -139,8 +141,12 @@ export class MapCore {
     return target
   }
 
-  /** As `read` and `readLarge`, with the shard's lock, so that nobody replaces it meanwhile. */
+  /**
+   * As `read` and `readLarge`, with the shard's lock, so that nobody replaces it meanwhile: the one
+   * read that may wait.
+   */
   readLocked(): Buffer | null {
+    this.nrLockedReads++
     const shard = this.lock()
     let value: Buffer | null = null
     const nrBytes = this.read()

@@ -2,7 +2,7 @@ import { deepEqual, equal, match, ok, throws } from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { bootMemory, reclaim, type TestMemory } from '../../test/bodies/collections.ts'
-import { TestThread } from '../../test/thread.ts'
+import { sharedWords, TestThread, until } from '../../test/thread.ts'
 import { VirtualKind } from '../mm/geometry.ts'
 import type { Codec } from './codecs.ts'
 import { Compactor } from './compactor.ts'
@@ -426,4 +426,39 @@ test(`${THREADS} threads set, get and delete at once: counts and contents are ex
     }
   }
   equal(map.get('counter'), String(THREADS * 6 * 50))
+})
+
+test('a read of a large value that is replaced all the time takes the lock, and says so', async () => {
+  await using memory = await bootMemory(1)
+  const { handle, context } = memory
+  const map = mapOf(memory)
+  const valueBytes = 9000
+  map.set('large', 'x'.repeat(valueBytes)).set('small', 'x'.repeat(100))
+  const words = sharedWords(2)
+  const thread = new TestThread(BODIES, 'replace', { handle, valueBytes, words })
+  const leave = context.guard.leave.bind(context.guard)
+  context.guard.leave = () => {
+    leave()
+    Atomics.wait(words, 1, Atomics.load(words, 1), 10) // until all is replaced, in most cases
+  }
+  const read = (key: string, length: number): void => {
+    const value = map.get(key)!
+    ok(value === value.charAt(0).repeat(length), 'a value is of two')
+  }
+
+  try {
+    await until('a read took the lock', () => {
+      read('large', valueBytes)
+      reclaim(memory)
+      return map.readWaits > 0
+    })
+    const before = map.readWaits
+    for (let i = 0; i < 100; i++) read('small', 100)
+
+    equal(map.readWaits, before)
+    equal(map.waits, 0)
+  } finally {
+    Atomics.store(words, 0, 1)
+    await thread.result
+  }
 })

@@ -270,11 +270,20 @@ export class SharedMap<V> {
   }
 
   /**
-   * How often calls of this object had to wait because a page was on the move. Writes do, for one
-   * batch at most; reads never.
+   * How often writes of this object had to wait because a page was on the move, each time for one
+   * batch at most. Of reads see `readWaits`.
    */
   get waits(): number {
     return this.core.heap.nrWaits
+  }
+
+  /**
+   * How often `get` and `getInto` of this object took a lock, and so may have waited for a writer
+   * that had it, which may have waited for a page on the move. Only where a large value is
+   * replaced again and again while it is read; a value that fits on a page is never waited for.
+   */
+  get readWaits(): number {
+    return this.core.nrLockedReads
   }
 
   /** Leaves the pages that this thread writes to, so that they can be compacted. */

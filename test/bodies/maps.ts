@@ -38,6 +38,32 @@ export function churn({ handle, id, nrKeys, rounds }: ChurnData): void {
   memory.locks.detach()
 }
 
+/** What a thread that replaces values is told. */
+export interface ReplaceData {
+  readonly handle: MemoryHandle
+  readonly valueBytes: number
+  /** [0] is not 0: come to an end; [1] is how often all was replaced. */
+  readonly words: Int32Array
+}
+
+/** Replaces a large value, and a small one, until it is to end: each is one letter, repeated. */
+export function replace({ handle, valueBytes, words }: ReplaceData): void {
+  const memory = attachMemory(handle)
+  const map = new SharedMap<string>(memory.context, 'map', { codec: 'utf8' })
+  for (let i = 0; Atomics.load(words, 0) === 0; i++) {
+    const letter = String.fromCharCode(97 + (i % 26))
+    try {
+      map.set('small', letter.repeat(100)).set('large', letter.repeat(valueBytes))
+      Atomics.add(words, 1, 1)
+      Atomics.notify(words, 1)
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'ENOMEM') throw error // others give back soon
+    }
+  }
+  map.close()
+  memory.locks.detach()
+}
+
 /** What a thread that dies in a call is told. */
 export interface MapVictim {
   readonly handle: MemoryHandle
