@@ -16,8 +16,18 @@ const NR_SLOTS = 5
 /** Thread ids of those who wait in line. */
 const CREW_TIDS = [3, 4]
 
-/** Who else is there: nobody; an owner that leaves when the victim sleeps; waiters. */
-export type Company = 'alone' | 'owner' | 'waiters'
+/**
+ * Who else is there: nobody; an owner that leaves when the victim sleeps; waiters; a writer or a
+ * reader that stays, for victims that give up; a writer that stays and waiters behind the victim.
+ */
+export type Company = 'alone' | 'owner' | 'waiters' | 'writer' | 'reader' | 'crowd'
+
+/** By what victims give up, beside such company. */
+const LIMITS: Partial<Record<Company, LockVictim['limit']>> = {
+  writer: 'timeout',
+  reader: 'timeout',
+  crowd: 'signal',
+}
 
 /** One sweep. */
 export interface LockSweep {
@@ -30,12 +40,18 @@ export interface LockSweep {
 /** All sweeps of a kind of lock. */
 export function sweepsOf(kind: string): LockSweep[] {
   const { ways } = openOthers(kind).first
-  return ways.flatMap(({ name, tries }) => [
-    { kind, way: name, half: 'begin', company: 'alone' },
-    ...(tries ? [] : ([{ kind, way: name, half: 'begin', company: 'owner' }] as const)),
-    { kind, way: name, half: 'end', company: 'alone' },
-    { kind, way: name, half: 'end', company: 'waiters' },
-  ])
+  const hasReaders = ways.some(({ isShared }) => isShared)
+  return ways.flatMap(({ name, tries, blocks, isShared }) => {
+    const beginners: Company[] = ['alone']
+    if (!tries) beginners.push('owner')
+    if (!tries && !blocks) beginners.push('writer', 'crowd')
+    if (!tries && !blocks && hasReaders && !isShared) beginners.push('reader')
+    return [
+      ...beginners.map(company => ({ kind, way: name, half: 'begin', company }) as const),
+      { kind, way: name, half: 'end', company: 'alone' },
+      { kind, way: name, half: 'end', company: 'waiters' },
+    ]
+  })
 }
 
 interface State {
@@ -57,16 +73,18 @@ interface State {
  */
 export async function runSweep(sweep: LockSweep): Promise<number> {
   const { kind, way, half, company } = sweep
-  const crew = company === 'waiters' ? CREW_TIDS.map(tid => new Waiter(tid)) : []
+  const hasCrew = company === 'waiters' || company === 'crowd'
+  const crew = hasCrew ? CREW_TIDS.map(tid => new Waiter(tid)) : []
   try {
     return await killAtEach<State, LockVictim>({
       module: VICTIM,
       name: 'goes',
-      atOnce: company === 'waiters' ? 1 : 2,
+      atOnce: hasCrew ? 1 : 2,
       begin: () => {
         const others = openOthers(kind)
         const { slots, words } = others
-        const data = { slots, words, turns: sharedWords(2), kind, way, half }
+        const limit = LIMITS[company] ?? null
+        const data = { slots, words, turns: sharedWords(3), kind, way, half, limit }
         return { ...others, data, waiting: [], crew, leave: () => {} }
       },
       meanwhile: (state, victim) => keepCompany(state, company, victim),
@@ -97,22 +115,40 @@ function openOthers(kind: string) {
 
 /** A thread that stopped may hold what is held for a few steps only: it is not waited for here. */
 async function keepCompany(state: State, company: Company, victim: Progress): Promise<void> {
-  const { turns } = state.data
+  const { turns, limit } = state.data
   await until('the victim is ready', () => Atomics.load(turns, 0) === 1)
-  const owner = company === 'owner' ? exclusive(state.first) : null
+  const owner = ownerOf(state.first, company)
   const held = await owner?.begin()
-  for (const [i, waiter] of state.crew.entries()) {
-    const blocking = state.first.ways.filter(({ blocks }) => blocks)
-    const { name } = blocking[i % blocking.length]!
-    const { through } = await waiter.begin({ ...state.data, way: name })
-    state.waiting.push(through)
-  }
-  Atomics.store(turns, 1, 1)
-  Atomics.notify(turns, 1)
+  if (company === 'waiters') await lineUp(state)
+  setTurn(turns, 1)
   if (owner === null) return
+  state.leave = () => owner.end(held)
   await until('the victim sleeps', () => victim.isOver() || victim.isAsleep())
-  if (victim.isOver()) state.leave = () => owner.end(held)
-  else owner.end(held)
+  if (company === 'crowd') await lineUp(state)
+  setTurn(turns, 2)
+  if (limit !== null || victim.isOver()) return
+  state.leave()
+  state.leave = () => {}
+}
+
+function setTurn(turns: Int32Array, turn: number): void {
+  Atomics.store(turns, turn, 1)
+  Atomics.notify(turns, turn)
+}
+
+async function lineUp({ first, crew, data, waiting }: State): Promise<void> {
+  const blocking = first.ways.filter(({ blocks }) => blocks)
+  for (const [i, waiter] of crew.entries()) {
+    const { name } = blocking[i % blocking.length]!
+    const { through } = await waiter.begin({ ...data, way: name })
+    waiting.push(through)
+  }
+}
+
+function ownerOf({ ways }: Opened, company: Company): Way | null {
+  if (company === 'alone' || company === 'waiters') return null
+  const isShared = company === 'reader'
+  return ways.find(way => way.isShared === isShared && !way.tries) ?? null
 }
 
 async function goThrough(way: Way): Promise<boolean> {
@@ -120,10 +156,6 @@ async function goThrough(way: Way): Promise<boolean> {
   ok(held !== null, `${way.name} is refused`)
   way.end(held)
   return way.wasTold(held)
-}
-
-function exclusive({ ways }: Opened): Way {
-  return ways.find(way => !way.isShared && !way.tries)!
 }
 
 /**

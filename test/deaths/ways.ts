@@ -2,7 +2,7 @@
  * Every public way into and out of each lock, for sweeps of deaths. (`acquire`, `acquireRead` and
  * `acquireWrite` go in as the blocking ways do, and out as the others.)
  */
-import type { Held } from '../../src/locking/acquire.ts'
+import type { AcquireOptions, Held } from '../../src/locking/acquire.ts'
 import { CounterRwsem } from '../../src/locking/counter-rwsem.ts'
 import { Mutex } from '../../src/locking/mutex.ts'
 import { PercpuRwsem } from '../../src/locking/percpu-rwsem.ts'
@@ -17,8 +17,12 @@ export interface Way {
   readonly tries: boolean
   /** Blocks the thread. */
   readonly blocks: boolean
-  /** Goes in. What comes back is for `end`. */
-  begin(): unknown
+  /**
+   * Goes in. What comes back is for `end`.
+   *
+   * @param options When to give up, for ways that neither try nor block.
+   */
+  begin(options?: AcquireOptions): unknown
   end(held: unknown): void
   /** Whether `held` says that the last owner died inside. */
   wasTold(held: unknown): boolean
@@ -59,7 +63,7 @@ function openMutex(slot: Slot, words: Int32Array): Opened {
     ways: [
       blocking('lock', false, { begin: () => mutex.lock(), end: () => mutex.unlock() }),
       operation('tryLock', false, () => mutex.tryLock()),
-      operation('lockAsync', false, () => mutex.lockAsync()),
+      operation('lockAsync', false, options => mutex.lockAsync(options)),
     ],
   }
 }
@@ -70,10 +74,10 @@ function openRwsem(lock: Rwsem & Recoverable): Opened {
     ways: [
       blocking('downRead', true, { begin: () => lock.downRead(), end: () => lock.upRead() }),
       operation('tryDownRead', true, () => lock.tryDownRead()),
-      operation('downReadAsync', true, () => lock.downReadAsync()),
+      operation('downReadAsync', true, options => lock.downReadAsync(options)),
       blocking('downWrite', false, { begin: () => lock.downWrite(), end: () => lock.upWrite() }),
       operation('tryDownWrite', false, () => lock.tryDownWrite()),
-      operation('downWriteAsync', false, () => lock.downWriteAsync()),
+      operation('downWriteAsync', false, options => lock.downWriteAsync(options)),
     ],
   }
 }
@@ -86,7 +90,11 @@ function blocking(
   return { name, isShared, tries: false, blocks: true, begin, end, wasTold: held => held === true }
 }
 
-function operation(name: string, isShared: boolean, begin: () => Held | null | Promise<Held>): Way {
+function operation(
+  name: string,
+  isShared: boolean,
+  begin: (options?: AcquireOptions) => Held | null | Promise<Held>,
+): Way {
   return {
     name,
     isShared,
