@@ -1,8 +1,9 @@
-import { equal, match, ok } from 'node:assert/strict'
+import { deepEqual, equal, match, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import { FORMS } from './forms.ts'
 import { Random } from './random.ts'
 import { tortureText } from './report.ts'
+import { Stopwatch } from './times.ts'
 import { hasPassed, torture } from './torture.ts'
 
 const SHORT = { seconds: 0.5, seed: 2017, nrWriters: 2, nrReaders: 2, kills: true }
@@ -14,6 +15,8 @@ for (const form of Object.keys(FORMS)) {
     ok(hasPassed(result), tortureText(result))
     ok(result.nrKilled > 0)
     ok(result.writes.every(count => count > 0))
+    equal(result.kills.nr, result.nrKilled)
+    match(tortureText(result), /told {2}off \d.* to \d.* ms \(\d.* in all\) {2}on \d/)
   })
 }
 
@@ -32,6 +35,14 @@ test('a half-made change that nobody was told of is found', async () => {
   }
 
   ok(untold > 0)
+})
+
+test('times are the least, the most and the sum', () => {
+  const watch = new Stopwatch()
+
+  deepEqual(watch.times(), { nr: 0, minMs: 0, maxMs: 0, totalMs: 0 })
+  for (const ms of [3, 1, 2]) watch.add(ms)
+  deepEqual(watch.times(), { nr: 3, minMs: 1, maxMs: 3, totalMs: 6 })
 })
 
 test('random numbers are the same for the same seed, and within their bound', () => {

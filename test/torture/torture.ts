@@ -15,6 +15,7 @@ import { Board } from './board.ts'
 import { type Form, formNamed } from './forms.ts'
 import { Random } from './random.ts'
 import type { TortureData } from './thread.ts'
+import { Stopwatch, type Times } from './times.ts'
 
 const KILL_EVERY_MS_MAX = 120
 /** Most kills shall hit a thread that is at the lock. */
@@ -44,6 +45,9 @@ export interface TortureResult {
   readonly reads: readonly number[]
   readonly nrKilled: number
   readonly nrKilledInside: number
+  /** How long it took until a thread that was to be killed was gone, and until the next ran. */
+  readonly kills: Times
+  readonly restarts: Times
   /** Writers that were told that the last owner had died. */
   readonly told: number
   readonly overlaps: number
@@ -86,6 +90,8 @@ class Run {
   private readonly killed = new Set<TestThread>()
   private readonly nrThreads: number
   private nrKilledInside = 0
+  private readonly kills = new Stopwatch()
+  private readonly restarts = new Stopwatch()
   private break: (error: unknown) => void = () => {}
   /** Rejects when a thread throws. Never resolves. */
   readonly broken = new Promise<never>((_, reject) => (this.break = reject))
@@ -143,6 +149,8 @@ class Run {
       reads: counts.slice(nrWriters),
       nrKilled: this.killed.size,
       nrKilledInside: this.nrKilledInside,
+      kills: this.kills.times(),
+      restarts: this.restarts.times(),
       told: this.board.told,
       overlaps: this.board.overlaps,
       untold: this.board.untold,
@@ -166,7 +174,7 @@ class Run {
     return thread < nrWriters ? `writer${thread}` : `reader${thread - nrWriters}`
   }
 
-  private startThread(thread: number): void {
+  private startThread(thread: number): TestThread {
     const data: TortureData = {
       form: this.options.form,
       thread,
@@ -181,6 +189,7 @@ class Run {
     const started = new TestThread(BODY, 'torture', data)
     started.result.catch(error => this.killed.has(started) || this.break(error))
     this.threads[thread] = started
+    return started
   }
 
   /** Its death is found by this thread, by the service thread, or by the next to come. */
@@ -190,8 +199,11 @@ class Run {
     if (isStarting && !this.random.oneIn(KILL_STARTING_ONE_IN)) return
     const victim = this.threads[thread]!
     this.killed.add(victim)
+    const killed = this.kills.begin()
     await victim.kill()
+    killed()
     if (this.board.diedInside(thread)) this.nrKilledInside++
-    this.startThread(thread)
+    const restarted = this.restarts.begin()
+    this.startThread(thread).worker.once('online', restarted)
   }
 }
