@@ -60,8 +60,9 @@ export class HotplugLocks {
     this.memAddRemoveLock = this.mutex(words, 2, 'memAddRemoveLock')
     this.cpuHotplugLock = this.rwsem(words, 0, 'cpuHotplugLock')
     this.memHotplugLock = this.rwsem(words, 1, 'memHotplugLock')
+    // Without lockdep nothing of with-lockdep.ts runs: the checker refuses its WeakMap.
     const guard = new Guard(slot, words, guardAt(slot.slots.nrSlots))
-    this.guard = withLockdep(guard, this.lockdep, 'guard')
+    this.guard = this.lockdep === null ? guard : withLockdep(guard, this.lockdep, 'guard')
   }
 
   /** Says which form the guard has. Once, before any thread makes its `HotplugLocks`. */
@@ -212,7 +213,7 @@ export class HotplugLocks {
   private mutex(words: Words, nth: number, name: string): Mutex {
     const lock = new Mutex(this.slot, words, nth * CACHE_LINE_WORDS, name)
     this.slot.slots.register(lock)
-    return withLockdep(lock, this.lockdep, name)
+    return this.lockdep === null ? lock : withLockdep(lock, this.lockdep, name)
   }
 
   private rwsem(words: Words, nth: number, name: string): PercpuRwsem {
@@ -220,7 +221,7 @@ export class HotplugLocks {
     const at = NR_MUTEXES * CACHE_LINE_WORDS + nth * size
     const lock = new PercpuRwsem(this.slot, words, at, name)
     this.slot.slots.register(lock)
-    return withLockdep(lock, this.lockdep, name)
+    return this.lockdep === null ? lock : withLockdep(lock, this.lockdep, name)
   }
 }
 
