@@ -5,7 +5,7 @@
  * same lock; pmem goes by `mem_hotplug_begin` alone, once its pins are gone. REGION says what is
  * there: whoever uses or removes it asserts what it sees; an assertion that fails is a schedule.
  */
-import { add, exchange, load, store, sub, type Words } from '#atomics'
+import { add, compareExchange, exchange, load, store, sub, type Words } from '#atomics'
 import { model, mustFail } from '../../src/check/model.ts'
 import { assert } from '../../src/lib/assert.ts'
 import { CounterRwsem } from '../../src/locking/counter-rwsem.ts'
@@ -19,6 +19,18 @@ import { aliveThreads, slotOf } from './threads.ts'
 const ONLINE = 0
 const OFFLINE = 1
 const REMOVED = 2
+
+const REGION = 1
+const USERS = 3
+
+interface Face {
+  readonly s: Words
+  readonly m: Words
+  readonly d: Words
+  readonly id: number
+}
+
+type Change = readonly [from: number, to: number]
 
 function memHotplug(slot: Slot, m: Words, privateMutex: boolean): CounterRwsem {
   return new CounterRwsem(slot, m, 0, { privateMutex })
@@ -108,6 +120,86 @@ function twoStages(name: string, operatorLocks: boolean) {
     ],
     atEnd: s => s.d.REGION === REMOVED,
   })
+}
+
+/** How `stageOneMayFail` is broken. */
+interface Setting {
+  readonly operatorLocks?: boolean
+  readonly undoes?: boolean
+  /** Somebody uses the second region for ever. */
+  readonly isBusy?: boolean
+}
+
+/**
+ * A package of two regions, all or nothing: while somebody uses the second, stage 1 fails there,
+ * and brings the first back. An operator brings back whatever is offline.
+ */
+function stageOneMayFail(name: string, setting: Setting = {}) {
+  const { operatorLocks = true, undoes = true, isBusy = false } = setting
+  return model({
+    name,
+    shared: t => ({
+      s: t.int32(Slots.words(3), { init: aliveThreads }),
+      m: t.int32(CounterRwsem.words(3)),
+      d: t.int32(
+        { DEVICE_HOTPLUG_LOCK: 0, REGION: [1, 3], USERS: 3 },
+        { init: words => words.fill(isBusy ? 1 : 0, USERS) },
+      ),
+    }),
+    threads: [
+      { name: 'eject', body: face => eject(face, undoes) },
+      {
+        name: 'user',
+        body({ s, m, d, id }) {
+          const mems = memHotplug(slotOf(s, id), m, true)
+          mems.downRead()
+          const isThere = load(d, REGION + 1) === ONLINE
+          if (isThere) add(d, USERS, 1)
+          mems.upRead()
+          if (isThere) sub(d, USERS, 1)
+        },
+      },
+      {
+        name: 'operator',
+        body({ s, m, d, id }) {
+          const slot = slotOf(s, id)
+          const device = new Mutex(slot, d, 0)
+          if (operatorLocks) device.lock()
+          change(memHotplug(slot, m, true), d, REGION, [OFFLINE, ONLINE])
+          if (operatorLocks) device.unlock()
+        },
+      },
+    ],
+    atEnd: s => s.d.REGION.every(region => region === s.d.REGION[0] && region !== OFFLINE),
+  })
+}
+
+/** Both stages, or the first and back, under the device lock. */
+function eject({ s, m, d, id }: Face, undoes: boolean): void {
+  const slot = slotOf(s, id)
+  const mems = memHotplug(slot, m, true)
+  const device = new Mutex(slot, d, 0)
+  device.lock()
+  change(mems, d, REGION, [ONLINE, OFFLINE])
+  if (change(mems, d, REGION + 1, [ONLINE, OFFLINE])) {
+    for (let i = 0; i < 2; i++) {
+      const isThere = change(mems, d, REGION + i, [OFFLINE, REMOVED])
+      assert(isThere, 'stage 2 removes memory that is online')
+    }
+  } else if (undoes) {
+    const isThere = change(mems, d, REGION, [OFFLINE, ONLINE])
+    assert(isThere, 'it came back before stage 1 was undone')
+  }
+  device.unlock()
+}
+
+/** Changes a region that is `from` and that nobody uses, as a writer; says whether it did. */
+function change(mems: CounterRwsem, d: Words, region: number, [from, to]: Change): boolean {
+  mems.downWrite()
+  const isBusy = region === REGION + 1 && load(d, USERS) > 0
+  const isChanged = !isBusy && compareExchange(d, region, from, to) === from
+  mems.upWrite()
+  return isChanged
 }
 
 /** Stage 2 with pmem in the package: it takes no device lock of its own, and waits for pins. */
@@ -323,6 +415,17 @@ export const models = [
   mustFail(twoStages('an operator without the device lock', false), {
     kind: 'exception',
     message: /removes memory that is online/,
+  }),
+  stageOneMayFail('stage 1 may fail, and then all comes back'),
+  mustFail(
+    stageOneMayFail('stage 1 fails beside an operator without the device lock', {
+      operatorLocks: false,
+      isBusy: true,
+    }),
+    { kind: 'exception', message: /came back before stage 1 was undone/ },
+  ),
+  mustFail(stageOneMayFail('stage 1 fails, and is not undone', { undoes: false }), {
+    kind: 'atEnd',
   }),
   pmemInPackage('pmem leaves once its pins are gone', false),
   mustFail(pmemInPackage('pins waited for under the memory lock', true), { kind: 'deadlock' }),
