@@ -63,7 +63,7 @@ const SURE_READER: Thread = {
   body: face => {
     const core = new MapCore(contextOf(face), 0)
     select(core, 1)
-    const value = core.readLocked()
+    const { value } = core.readLocked()
     assert(value !== null && value.at(-1) === 1, 'a large value cannot be read')
   },
 }

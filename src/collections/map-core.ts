@@ -68,6 +68,12 @@ export interface MapParts {
   readonly ShardLocks: typeof ShardLocks
 }
 
+/** What a key has: null if nothing; and what to compare with later. */
+export interface Found {
+  readonly value: Buffer | null
+  readonly expected: Expected
+}
+
 const PARTS: MapParts = { Growth, ShardLocks }
 
 /** One thread's hand on one map. `key` says of which key, `value` has values; both are private. */
@@ -145,15 +151,16 @@ export class MapCore {
    * As `read` and `readLarge`, with the shard's lock, so that nobody replaces it meanwhile: the one
    * read that may wait.
    */
-  readLocked(): Buffer | null {
+  readLocked(): Found {
     this.nrLockedReads++
     const shard = this.lock()
     let value: Buffer | null = null
     const nrBytes = this.read()
+    const expected = this.remember(nrBytes)
     if (nrBytes === LARGE) value = this.readLarge()
     if (nrBytes >= 0) value = Buffer.from(this.valueBytes.subarray(0, nrBytes))
     this.unfinished.unlock(shard)
-    return value
+    return { value, expected }
   }
 
   /** What `read` found just now, to compare with later. */

@@ -8,6 +8,7 @@ import type { Codec } from './codecs.ts'
 import { Compactor } from './compactor.ts'
 import { VALUE_BYTES_MAX } from './large-values.ts'
 import { SharedMap } from './shared-map.ts'
+import type { Unfinished } from './unfinished.ts'
 
 const BODIES = new URL('../../test/bodies/maps.js', import.meta.url)
 const MiB = 2 ** 20
@@ -253,6 +254,42 @@ test('a large value that is replaced or deleted gives its pages back', async () 
   map.close()
   reclaim(memory)
   equal(memory.frames.nrTaken, 0)
+})
+
+test('a large value that is replaced all the time is read after a few tries', async () => {
+  await using memory = await bootMemory(1)
+  const [map, another] = [0, 1].map(() => mapOf<Buffer>(memory, 'bytes' as never))
+  const big = Buffer.alloc(40_000, 7)
+  let replaced = 0
+  another!.set('key', big)
+  // Between two pages of each read without the lock, as another thread would.
+  const { unfinished } = (map as unknown as { core: { unfinished: Unfinished } }).core
+  const takePage = unfinished.large.takePage.bind(unfinished.large)
+  unfinished.large.takePage = (target, i) => {
+    takePage(target, i)
+    const isLocked = (unfinished as unknown as { locked: number }).locked !== -1
+    if (i === 0 && !isLocked && replaced++ < 20) another!.set('key', big)
+  }
+  let changes = 0
+  const calls: readonly (() => unknown)[] = [
+    () => map!.get('key'),
+    () => map!.getInto('key', Buffer.alloc(40_000)),
+    () => map!.getOrSet('key', () => big),
+    () => [...map!.values()],
+    () => [...map!.entries()],
+    () => map!.forEach(() => {}),
+    () => map!.update('key', value => (changes++ === 0 ? value : undefined)),
+  ]
+
+  const seen = calls.map(call => {
+    replaced = 0
+    call()
+    return replaced
+  })
+
+  deepEqual(seen, [3, 3, 3, 3, 3, 3, 3])
+  equal(changes, 1)
+  deepEqual(map!.get('key'), big)
 })
 
 test('200,000 keys: the table grows from nothing, and everything can go again', async () => {

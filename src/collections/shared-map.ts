@@ -18,7 +18,7 @@ import { type Codec, type CodecName, codecOf, copyOf, type InnerCodec } from './
 import { type Expected, NOTHING } from './expected.ts'
 import { VALUE_BYTES_MAX } from './large-values.ts'
 import type { CollectionsContext } from './layout.ts'
-import { MapCore } from './map-core.ts'
+import { type Found, MapCore } from './map-core.ts'
 import { ABSENT, LARGE, LONG } from './reader.ts'
 import { mapOfName } from './registry.ts'
 import { Walker } from './walker.ts'
@@ -364,18 +364,23 @@ export class SharedMap<V> {
 
   /** The value, and what to compare with to see whether it is still the same. */
   private look(operation: string, key: string): { value: V | undefined; expected: Expected } {
+    const { core, codec } = this
+    core.key.encode(key, operation)
+    const { value, expected } = this.whole(() => this.find())
+    return { value: value === null ? this.absent() : codec.fromCopy(value), expected }
+  }
+
+  private find(): Found {
     const { core } = this
-    for (;;) {
-      core.key.encode(key, operation)
-      const nrBytes = this.whole(() => core.read())
+    for (let i = 0; i < READ_TRIES; i++) {
+      const nrBytes = core.read()
       const expected = core.remember(nrBytes)
-      if (nrBytes === ABSENT) return { value: this.absent(), expected }
-      if (nrBytes >= 0) {
-        return { value: this.codec.fromCopy(copyOf(core.valueBytes, nrBytes)), expected }
-      }
-      const large = this.whole(() => core.readLarge())
-      if (large !== null) return { value: this.codec.fromCopy(large), expected }
+      if (nrBytes === ABSENT) return { value: null, expected }
+      if (nrBytes >= 0) return { value: copyOf(core.valueBytes, nrBytes), expected }
+      const value = core.readLarge()
+      if (value !== null) return { value, expected }
     }
+    return core.readLocked()
   }
 
   /** After the reader said `LARGE`. */
@@ -399,7 +404,7 @@ export class SharedMap<V> {
       nrBytes = core.read()
     }
     if (nrBytes === ABSENT) return null
-    return nrBytes === LARGE ? core.readLocked() : copyOf(core.valueBytes, nrBytes)
+    return nrBytes === LARGE ? core.readLocked().value : copyOf(core.valueBytes, nrBytes)
   }
 }
 
