@@ -314,9 +314,6 @@ function oneRetired(prepared: Prepared): void {
   seal(prepared, 2)
 }
 
-/** Reuses a page at once. */
-class WithoutGrace extends VirtualPages {}
-
 /** Marks nothing that it takes off the stack. */
 class TakesUnmarked extends VirtualPages {
   override recoverDead(): number {
@@ -352,7 +349,7 @@ class LooksOnce extends VirtualPages {
 const SEALER = { name: 'sealer', body: (face: Face) => pagesOf(face, VirtualPages).seal(1) }
 
 function recycleAtOnce(face: Face): void {
-  const pages = pagesOf(face, WithoutGrace)
+  const pages = pagesOf(face, VirtualPages)
   const retired = pages.takeRetired()
   for (const vpn of retired) pages.release(vpn)
 }

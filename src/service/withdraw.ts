@@ -15,6 +15,8 @@
  *
  * Nobody writes what has left: a writer that saw a page unprotected is inside until E3. A page that
  * E2 passes over, because it is not Open yet, is Open after E1; so who maps it finds STOP set.
+ *
+ * Checked by withdraw.check.ts.
  */
 import { load, store } from '#atomics'
 import {

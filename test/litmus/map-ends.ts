@@ -63,7 +63,7 @@ export interface EndOptions {
   readonly isDeadly?: boolean
   /** Frames are moved by the model itself: they do not say of which page they are. */
   readonly isMoved?: boolean
-  /** Somebody stopped in the middle, and nobody recovers: only that the others end is looked at. */
+  /** Somebody stopped in the middle, and nobody recovers: what else must hold is all that is looked at. */
   readonly isCut?: boolean
   /** What each key has in the end, if that is certain: keys and values of one word. */
   readonly content?: readonly (readonly [number, number])[]
@@ -96,7 +96,7 @@ interface Named {
 /** Whether table, counts, pages and frames agree. */
 export function isWhole(s: Seen, options: Whole): boolean {
   const { changes = [0], epoch, content } = options
-  if (options.isCut) return true
+  if (options.isCut) return options.also?.(s, new Map()) ?? true
   const named = namedBy(s, options.geometry)
   if (s.c[LOCK] !== 0 && options.isDeadly !== true) return false
   if (!changes.includes(s.c[EPOCH]! - epoch)) return false

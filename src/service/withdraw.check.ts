@@ -1,0 +1,130 @@
+/*
+ * The end of a machine's memory beside who reads and who writes: nobody reads what has left, and
+ * nobody writes it. What leaves is poisoned.
+ */
+import { add, fillPlain, load, notify, store, type Words } from '#atomics'
+import {
+  bucket,
+  contextOf,
+  type Face,
+  OLD,
+  POISON,
+  DONE as STOP,
+  select,
+  set,
+  type Thread,
+} from '../../test/litmus/map.ts'
+import type { Seen } from '../../test/litmus/map-ends.ts'
+import { mustFail } from '../check/model.ts'
+import { MapCore } from '../collections/map-core.ts'
+import { ABSENT } from '../collections/reader.ts'
+import { assert } from '../lib/assert.ts'
+import { type MemoryControl, WRITE_PROTECT_EVENT } from '../mm/geometry.ts'
+import { withdrawPages } from './withdraw.ts'
+
+/** The first and the last page that maps may have; the one after is of zeros. */
+const FIRST = 2
+const LAST = 6
+const PAGE_WORDS = 32
+const ENTRY_WORDS = 8
+const STOPPED = 'stopped'
+
+type Withdraw = typeof withdrawPages
+
+/** A map of a machine that may be shut down. */
+function mapOf(face: Face): MapCore {
+  const assertOpen = (): void => {
+    const stop = load(face.h, STOP)
+    if (stop !== 0) throw new Error(STOPPED)
+  }
+  return new MapCore({ ...contextOf(face), assertOpen, onWait: assertOpen }, 0)
+}
+
+/** Runs until the machine stops. */
+function untilStopped(body: () => void): void {
+  try {
+    body()
+  } catch (error) {
+    if (!(error instanceof Error) || error.message !== STOPPED) throw error
+  }
+}
+
+function service(withdraw: Withdraw, waits: boolean): Thread {
+  return {
+    name: 'service',
+    body: face => {
+      const { guard, memory } = contextOf(face)
+      store(face.h, STOP, 1) // E1
+      fillPlain(face.f, (LAST + 1) * PAGE_WORDS, 0, PAGE_WORDS)
+      withdraw(memory, LAST + 1) // E2
+      add(face.e, WRITE_PROTECT_EVENT, 1)
+      notify(face.e, WRITE_PROTECT_EVENT)
+      if (waits) guard.synchronize() // E3
+      poison(face.f) // E4
+    },
+  }
+}
+
+/** The first words of each page, which have an entry. */
+function poison(words: Words): void {
+  for (let pfn = FIRST; pfn <= LAST; pfn++) {
+    for (let i = 0; i < ENTRY_WORDS; i++) store(words, pfn * PAGE_WORDS + i, POISON)
+  }
+}
+const READER: Thread = {
+  name: 'reader',
+  body: face =>
+    untilStopped(() => {
+      const core = mapOf(face)
+      select(core, 1)
+      const nrBytes = core.read()
+      const stop = load(face.h, STOP)
+      if (nrBytes === ABSENT) assert(stop === 1, 'a key is lost of a machine that is')
+      else assert(core.value[0] === OLD + 1, 'a reader found what has left')
+    }),
+}
+
+const REPLACER: Thread = {
+  name: 'writer',
+  body: face => untilStopped(() => set(mapOf(face), 1, 7)),
+}
+
+/** Nobody has written what had left. */
+function isPoisoned({ f }: Seen): boolean {
+  for (let pfn = FIRST; pfn <= LAST; pfn++) {
+    for (let i = 0; i < ENTRY_WORDS; i++) if (f[pfn * PAGE_WORDS + i] !== POISON) return false
+  }
+  return true
+}
+const SETTING = { keys: [1], isCut: true, also: isPoisoned }
+
+/** Pages keep their frames. */
+function protectsOnly(memory: MemoryControl): void {
+  withdrawPages(memory, -1)
+}
+
+/** Pages are not write-protected: those of before stay as they are. */
+function withdrawsNothing(): void {}
+
+export const models = [
+  bucket('the machine ends beside a reader', [service(withdrawPages, true), READER], SETTING),
+  bucket('the machine ends beside a writer', [service(withdrawPages, true), REPLACER], SETTING),
+  mustFail(
+    bucket('the machine ends, pages keep frames', [service(protectsOnly, true), READER], SETTING),
+    { kind: 'exception' },
+  ),
+  mustFail(
+    bucket('the machine ends without a grace period', [service(withdrawPages, false), READER], {
+      ...SETTING,
+    }),
+    { kind: 'exception' },
+  ),
+  mustFail(
+    bucket(
+      'the machine ends, nothing is protected',
+      [service(withdrawsNothing, true), REPLACER],
+      SETTING,
+    ),
+    { kind: 'atEnd' },
+  ),
+]
