@@ -482,7 +482,6 @@ test('a read of a large value that is replaced all the time takes the lock, and 
     const value = map.get(key)!
     ok(value === value.charAt(0).repeat(length), 'a value is of two')
   }
-
   try {
     await until('a read took the lock', () => {
       read('large', valueBytes)
