@@ -104,6 +104,7 @@ test('who reads or writes while a machine is shut down meets its end, and never 
     const writer = await threadAt('writeOn', machine)
 
     await machine.shutdown()
+    reader.goOn()
 
     deepEqual(await reader.result, { nrWrong: 0, code: 'ENODEV' })
     deepEqual(await writer.result, { write: 'ENODEV', walk: 'ENODEV', clear: 'ENODEV' })
