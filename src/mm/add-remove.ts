@@ -119,8 +119,8 @@ function messageOf(error: unknown): string {
 function choose(hotplug: Hotplug, limit: Limit, count: number, first?: number): number[] {
   const { blocks, geometry } = hotplug
   if (first === undefined) {
-    const absent = blocks.in(BlockState.Absent)
-    if (absent.length >= count) return absent.slice(0, count)
+    const absent = blocks.absent(count)
+    if (absent.length === count) return absent
     const room = sizeText(absent.length * geometry.blockSize)
     const reason = `maxMemory ${sizeText(geometry.maxMemory)} has room for ${room} more`
     throw new HotplugError('ENOMEM', limit.operation, reason)

@@ -4,6 +4,7 @@ import { addBlock, attachTo, onlineBlock, setBlock, testMemory } from '../../tes
 import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import { Blocks, zoneName } from './blocks.ts'
 import { BLOCK_STATE, BlockState } from './geometry.ts'
+import { beginAdd, beginRemove, finishRemove, undoAdd } from './transitions.ts'
 
 /** Blocks: 0 online in Normal, 1 online in Movable, 2 offline, 3 absent; 15 pages each. */
 function four() {
@@ -50,8 +51,36 @@ test('every state has its name', () => {
 test('blocks are found by their states, lowest first', () => {
   const { blocks } = four()
 
-  deepEqual(blocks.in(BlockState.Online, BlockState.Absent), [0, 1, 3])
+  deepEqual(blocks.in(BlockState.Online, BlockState.Offline), [0, 1, 2])
   deepEqual(blocks.in(BlockState.Removing), [])
+})
+
+test('the lowest that are absent are found, whether they were ever added or not', () => {
+  const memory = testMemory(tinyGeometry({ nrBlocks: 6, pagesPerBlock: 16 }))
+  const { frames } = attachTo(memory, 1)
+  for (const block of [0, 1, 3]) addBlock(memory, frames, block)
+  setBlock(memory.control, 1, BLOCK_STATE, BlockState.Absent)
+  const blocks = new Blocks(memory.control)
+
+  equal(blocks.high(), 4)
+  deepEqual(blocks.absent(1), [1])
+  deepEqual(blocks.absent(3), [1, 2, 4])
+  deepEqual(blocks.absent(9), [1, 2, 4, 5])
+})
+
+test('blocks are looked at up to the highest that was ever added', () => {
+  const { blocks } = four()
+
+  equal(blocks.high(), 3)
+  beginAdd(blocks, 3)
+  equal(blocks.high(), 4)
+  undoAdd(blocks, 3)
+  beginRemove(blocks, 2)
+  finishRemove(blocks, 2)
+  beginAdd(blocks, 2)
+
+  equal(blocks.high(), 4)
+  deepEqual(blocks.in(BlockState.Adding), [2])
 })
 
 test('pages are used or free', () => {

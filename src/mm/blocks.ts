@@ -8,6 +8,11 @@
  * holds `memHotplugLock` for reading sees states and counters that belong together. One word can be
  * read at any time.
  *
+ * HIGH. No block from this number on was ever added: so whoever looks at all blocks looks at few,
+ * however many are reserved. It is raised before the first of a block's words changes, and never
+ * lowered. Who dies in between leaves it too high, which is harmless: the block is Absent. One
+ * beyond what was read of it meanwhile has nothing yet that the reader would have to see.
+ *
  * Deaths. An operator that dies leaves a block on its way: see recovery.ts.
  */
 import { load, store } from '#atomics'
@@ -19,6 +24,7 @@ import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
   BLOCK_ZONE,
+  BLOCKS_HIGH,
   BlockState,
   CHANGED_BY,
   type Geometry,
@@ -97,10 +103,16 @@ export class Blocks {
     return nrManagedPages(this.geometry) - free
   }
 
-  /** Blocks in one of these states, lowest first. */
+  /** No block from this number on was ever added. */
+  high(): number {
+    return load(this.control.events, BLOCKS_HIGH)
+  }
+
+  /** Blocks in one of these states, lowest first; of Absent those that were added once. */
   in(...states: readonly number[]): number[] {
     const found: number[] = []
-    for (let block = 0; block < this.geometry.nrBlocks; block++) {
+    const high = this.high()
+    for (let block = 0; block < high; block++) {
       const state = this.state(block)
       if (states.includes(state)) found.push(block)
     }
@@ -112,9 +124,25 @@ export class Blocks {
     return this.in(BlockState.Online, BlockState.GoingOffline)
   }
 
+  /** The lowest `count` blocks that are not there; fewer if there are no more. */
+  absent(count: number): number[] {
+    const found = this.in(BlockState.Absent)
+    const { nrBlocks } = this.geometry
+    for (let block = this.high(); block < nrBlocks && found.length < count; block++) {
+      found.push(block)
+    }
+    return found.slice(0, count)
+  }
+
   /** Pages of the blocks that are online, but those that hold the records of pages. */
   onlinePages(): number {
     return load(this.control.events, ONLINE_PAGES)
+  }
+
+  /** The block is to be added. Call with `memHotplugLock` held for writing, before `setState`. */
+  raiseHigh(block: number): void {
+    const high = this.high()
+    if (high <= block) store(this.control.events, BLOCKS_HIGH, block + 1)
   }
 
   /** Call with `memHotplugLock` held for writing. */
@@ -192,7 +220,8 @@ export class Blocks {
   /** As `onlinePages` is to be, by the blocks' states. */
   private pagesOnline(): number {
     let pages = 0
-    for (let block = 0; block < this.geometry.nrBlocks; block++) {
+    const high = this.high()
+    for (let block = 0; block < high; block++) {
       const isOnline = this.hasPages(block)
       if (isOnline) pages += nrManagedPages(this.geometry)
     }

@@ -227,6 +227,8 @@ export const REQUESTED_BLOCKS = ONLINE_PAGES + 1
 export const CHANGED_BY = ONLINE_PAGES + 2
 /** What notifiers are still to be told the end of: see ends.ts. */
 export const GOING = ONLINE_PAGES + 3
+/** No block from this number on was ever added. Changes under `memHotplugLock`. */
+export const BLOCKS_HIGH = ONLINE_PAGES + 4
 /** What is asked of the service thread (requests.ts). */
 export const REQUESTS = 5 * CACHE_LINE_WORDS
 /** Requests for room (service thread: unmap, compact), counted as barriers are. */

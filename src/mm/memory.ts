@@ -92,9 +92,9 @@ export class Memory {
   /** The blocks that are there, lowest first; each as it is at the moment. Takes no lock. */
   blocks(): BlockInfo[] {
     this.assertOpen()
-    const { geometry } = this.hotplug
     const found: BlockInfo[] = []
-    for (let block = 0; block < geometry.nrBlocks; block++) {
+    const high = this.hotplug.blocks.high()
+    for (let block = 0; block < high; block++) {
       const info = this.info(block)
       if (info !== null) found.push(info)
     }

@@ -18,6 +18,7 @@ import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
   BLOCK_ZONE,
+  BLOCKS_HIGH,
   BlockState,
   type Geometry,
   type MemoryControl,
@@ -334,6 +335,7 @@ function prepared(geometry: Geometry, nrSlots: number, setting: Setting) {
   Guard.choose(guard, 0, setting.form ?? 'portable')
   for (let block = 0; block < geometry.nrBlocks; block++) {
     initMemmap(control.geometry, frames, block)
+    control.events[BLOCKS_HIGH] = block + 1
     control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = BlockState.Online
     const kind = setting.isMovable ? (block as 0 | 1) : 0
     control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_ZONE] = kind

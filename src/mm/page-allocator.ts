@@ -22,6 +22,7 @@ import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
   BLOCK_ZONE,
+  BLOCKS_HIGH,
   BlockState,
   type Frames,
   type MemoryControl,
@@ -120,10 +121,11 @@ export class PageAllocator {
    * @returns How many pages it freed.
    */
   recoverDead(): number {
-    const { geometry, blocks } = this.control
+    const { geometry, blocks, events } = this.control
     for (let i = 0; i < this.zones.length; i++) this.zones[i]!.settle()
     let nrFreed = 0
-    for (let block = 0; block < geometry.nrBlocks; block++) {
+    const high = load(events, BLOCKS_HIGH)
+    for (let block = 0; block < high; block++) {
       const state = load(blocks, block * BLOCK_RECORD_WORDS + BLOCK_STATE)
       const mayHavePages =
         state === BlockState.GoingOnline ||

@@ -35,6 +35,7 @@ import {
   BLOCK_EPOCH,
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
+  BLOCKS_HIGH,
   BlockState,
   GOING,
   ZoneKind,
@@ -66,13 +67,25 @@ interface Face extends MemoryFace {
 /** What the notifier has heard of a block. */
 const Heard = { Nothing: 0, Online: 1, Offline: 2, Going: 3 } as const
 
-/** What is left out. */
+/** What is left out, or done in another order. */
 interface Without {
+  /** That BLOCKS_HIGH is raised before the state changes. */
+  readonly order?: boolean
   readonly memAddRemoveLock?: boolean
   readonly memHotplugLock?: boolean
   readonly recovery?: boolean
   /** The end that a dead operator owes. */
   readonly end?: boolean
+}
+
+/** Raises BLOCKS_HIGH when the state has changed. */
+class RaisesLate extends Blocks {
+  override raiseHigh(): void {}
+
+  override setState(block: number, state: number): void {
+    super.setState(block, state)
+    super.raiseHigh(block)
+  }
 }
 
 /** An operator's hands. */
@@ -92,7 +105,7 @@ class Operator {
     this.without = without
     this.heard = face.h
     this.frames = new Declared(face)
-    this.blocks = new Blocks(control)
+    this.blocks = without.order ? new RaisesLate(control) : new Blocks(control)
     const normal = new Zone(slot, control, this.frames, 0)
     this.zones = [normal, new Zone(slot, control, this.frames, 1)]
     this.slot = slot
@@ -318,12 +331,13 @@ function openEarly(l: Words, nrSlots: number, isLeft: boolean): void {
   if (isLeft) l[0] = tokenOf(0, 5) << 2
 }
 
-function areAtRest({ b }: MemoryWords): boolean {
+function areAtRest({ b, e }: MemoryWords): boolean {
   for (let block = 0; block < TINIEST.nrBlocks; block++) {
     const state = b[block * BLOCK_RECORD_WORDS + BLOCK_STATE]
     const isAtRest =
       state === BlockState.Absent || state === BlockState.Offline || state === BlockState.Online
     if (!isAtRest) return false
+    if (state !== BlockState.Absent && block >= e[BLOCKS_HIGH]!) return false
   }
   return true
 }
@@ -410,6 +424,14 @@ export const models = [
   mustFail(operators('without memHotplugLock', [offline], { without: { memHotplugLock: true } }), {
     kind: 'exception',
   }),
+  mustFail(
+    operators('a block is on its way before it is looked at', [add, nothing], {
+      ...DEATH,
+      ...ABSENT,
+      without: { order: true },
+    }),
+    { kind: 'atEnd' },
+  ),
   mustFail(
     operators('without the end that the dead owe', [offline, nothing], {
       ...DEATH,

@@ -27,8 +27,8 @@ export function recoverBlocks(
   zones: readonly Zone[],
   discard: (block: number) => void,
 ): void {
-  const { geometry } = blocks
-  for (let block = 0; block < geometry.nrBlocks; block++) {
+  const high = blocks.high()
+  for (let block = 0; block < high; block++) {
     const state = blocks.state(block)
     if (state === BlockState.Absent || state === BlockState.Offline) continue
     if (state === BlockState.Adding || state === BlockState.Removing) {

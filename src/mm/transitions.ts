@@ -24,6 +24,7 @@ import type { Zone } from './zone.ts'
 
 /** A2: the block is reserved for this operation. */
 export function beginAdd(blocks: Blocks, block: number): void {
+  blocks.raiseHigh(block)
   change(blocks, block, BlockState.Absent, BlockState.Adding)
 }
 

@@ -45,7 +45,7 @@ interface Face {
   awaitDeath(): number
 }
 
-function controlOf({ b, t, e }: Face): MemoryControl {
+function controlOf({ b, t, e }: Pick<Face, 'b' | 't' | 'e'>): MemoryControl {
   return { geometry: TINY, zones: b, blocks: b, pageTable: t, events: e, percpu: b }
 }
 
@@ -211,8 +211,9 @@ interface Setting {
   readonly nrRetired?: number
 }
 
-/** The page table, events, the block, and what is published. */
+/** Blocks' records, page table, events, the block, and what is published. */
 interface Prepared {
+  readonly b: Words
   readonly t: Words
   readonly e: Words
   readonly f: Words
@@ -223,11 +224,13 @@ function virtualPages(name: string, threads: readonly Thread[], setting: Setting
   const { deaths = 0, before = () => {} } = setting
   const words = (length: number): Words => new Int32Array(length)
   const prepared: Prepared = {
+    b: words(CACHE_LINE_WORDS),
     t: words(TINY.nrVirtual * VIRTUAL_RECORD_WORDS),
-    e: words(4 * CACHE_LINE_WORDS),
+    e: words(5 * CACHE_LINE_WORDS),
     f: words(FREE_LIST_HEADS + 8),
     p: words(1),
   }
+  onlineAll(controlOf(prepared))
   before(prepared)
   const as = (from: Words) => ({ length: from.length, init: (to: Words) => to.set(from) })
   const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
@@ -236,7 +239,7 @@ function virtualPages(name: string, threads: readonly Thread[], setting: Setting
     shared: (t: Declare) => ({
       s: t.int32(Slots.words(nrSlots), { init: aliveThreads }),
       g: t.int32(Guard.words(nrSlots), { init: openEarly }),
-      b: t.int32(CACHE_LINE_WORDS, { init: online }),
+      b: t.int32({}, as(prepared.b)),
       t: t.int32({}, as(prepared.t)),
       e: t.int32({ RETIRE_HEAD, RETIRED_PAGES, VIRTUAL_HIGH }, as(prepared.e)),
       f: t.int32({}, as(prepared.f)),
@@ -260,17 +263,6 @@ function openEarly(words: Words): void {
   aliveThreads(s)
   Guard.choose(words, 0, 'asymmetric')
   for (let id = 0; id < nrSlots; id++) new Guard(slotOf(s, id), words, 0)
-}
-
-function online(words: Words): void {
-  onlineAll({
-    geometry: TINY,
-    zones: words,
-    blocks: words,
-    pageTable: words,
-    events: words,
-    percpu: words,
-  })
 }
 
 /** Page `vpn` is sealed, and has the frame of its number. */

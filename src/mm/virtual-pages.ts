@@ -37,6 +37,7 @@ import type { Slot } from '../locking/slots.ts'
 import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
+  BLOCKS_HIGH,
   BlockState,
   type Frames,
   type Geometry,
@@ -268,9 +269,10 @@ export class VirtualPages {
    * @returns How many.
    */
   freeStale(): number {
-    const { nrBlocks, pagesPerBlock, memmapPages, pagesPerBlockShift } = this.geometry
+    const { pagesPerBlock, memmapPages, pagesPerBlockShift } = this.geometry
+    const high = load(this.events, BLOCKS_HIGH)
     let nrFreed = 0
-    for (let block = 0; block < nrBlocks; block++) {
+    for (let block = 0; block < high; block++) {
       const state = load(this.control.blocks, block * BLOCK_RECORD_WORDS + BLOCK_STATE)
       if (state !== BlockState.Online && state !== BlockState.GoingOffline) continue
       for (let page = memmapPages; page < pagesPerBlock; page++) {

@@ -53,6 +53,23 @@ test('pages come from the lowest block, until it has none', () => {
   assertExact(memory)
 })
 
+test('a block that is added when no page was left gives out pages', () => {
+  const memory = testMemory(tinyGeometry({ nrBlocks: 4, pagesPerBlock: 16 }))
+  const hands = attachTo(memory, 1)
+  const zone = hands.pages.zones[0]!
+  equal(zone.alloc(0), -1)
+  for (const block of [1, 3, 2, 0]) {
+    addBlock(memory, hands.frames, block)
+    onlineBlock(memory, hands, block, 0)
+
+    const taken = Array.from({ length: 15 }, () => blockOf(memory, zone.alloc(0)))
+
+    equal(taken.filter(each => each === block).length, 15)
+    equal(zone.alloc(0), -1)
+    assertExact(memory)
+  }
+})
+
 test('a page freed in a low block is the next to be taken', () => {
   const { memory, zone } = twoBlocks()
   const taken = Array.from({ length: 20 }, () => zone.alloc(0))

@@ -24,6 +24,9 @@
  * `PageAllocator.recoverDead`. HINT goes down before a page becomes free, and up after a look under
  * the lock: it may be too low, never too high.
  *
+ * Blocks are looked at up to BLOCKS_HIGH: none from there on was ever given. HINT is not raised beyond
+ * what was read of that, so that it hides no block that is added later.
+ *
  * `giveBlock` and `takeBlock` go by page words, and can be called again after a death in either. A
  * dead `takeBlock` is undone by Z2, with the block still isolated; ISOLATED ends with `giveBlock`.
  *
@@ -40,6 +43,7 @@ import {
   BLOCK_ISOLATED,
   BLOCK_RECORD_WORDS,
   BLOCK_ZONE,
+  BLOCKS_HIGH,
   type Frames,
   type MemoryControl,
   PageState,
@@ -172,10 +176,10 @@ export class Zone {
 
   /** As `alloc`, with another word than Allocated. Call between `begin` and `end`. */
   take(order: number, word: number): number {
-    const { geometry } = this.control
-    const { nrBlocks } = geometry
+    const { geometry, events } = this.control
     const hint = load(this.words, this.record + ZONE_HINT)
-    for (let block = hint; block < nrBlocks; block++) {
+    const high = load(events, BLOCKS_HIGH)
+    for (let block = hint; block < high; block++) {
       const nrGivable = this.nrGivable(block)
       if (nrGivable === 0) continue
       if (order === 0 && block !== hint) store(this.words, this.record + ZONE_HINT, block)
@@ -185,7 +189,7 @@ export class Zone {
       this.count(block, -(1 << order))
       return block * geometry.pagesPerBlock + page
     }
-    if (order === 0 && hint < nrBlocks) store(this.words, this.record + ZONE_HINT, nrBlocks)
+    if (order === 0 && hint < high) store(this.words, this.record + ZONE_HINT, high)
     return -1
   }
 
@@ -226,12 +230,13 @@ export class Zone {
 
   /** Z2. The block stays DIRTY until Z3 or Z4: who dies at this leaves it to the next. */
   private repair(block: number): void {
-    const { blocks, geometry } = this.control
+    const { blocks, geometry, events } = this.control
     this.lowerHint(block)
     const nrFree = rebuildLists(this.frames.block(block), geometry)
     store(blocks, this.at(block, BLOCK_FREE), nrFree)
     let sum = 0
-    for (let each = 0; each < geometry.nrBlocks; each++) {
+    const high = load(events, BLOCKS_HIGH)
+    for (let each = 0; each < high; each++) {
       const nrGivable = this.nrGivable(each)
       sum += nrGivable
     }

@@ -166,8 +166,9 @@ export class MemoryDuties implements Duties {
     withdrawPages(this.control, this.takeBlank())
     this.migration.wakeWriters()
     this.tools.locks.guard.synchronize()
-    for (let block = 0; block < this.geometry.nrBlocks; block++) {
-      const { blockSize } = this.geometry
+    const { blockSize } = this.geometry
+    const high = this.blocks.high()
+    for (let block = 0; block < high; block++) {
       if (this.blocks.stateName(block) === 'absent') continue
       discardIfItGoes(this.real, block * blockSize, blockSize)
     }

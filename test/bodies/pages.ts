@@ -8,6 +8,7 @@ import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
   BLOCK_ZONE,
+  BLOCKS_HIGH,
   BlockState,
   type Frames,
   type Geometry,
@@ -76,13 +77,15 @@ export function onlineBlock(memory: TestMemory, hands: Hands, block: number, kin
   setBlock(memory.control, block, BLOCK_STATE, BlockState.Online)
 }
 
-/** Writes one word of a block's record. */
+/** Writes one word of a block's record: that of one that was added. */
 export function setBlock(
   control: MemoryControl,
   block: number,
   field: number,
   value: number,
 ): void {
+  const high = Atomics.load(control.events, BLOCKS_HIGH)
+  if (block >= high) Atomics.store(control.events, BLOCKS_HIGH, block + 1)
   Atomics.store(control.blocks, block * BLOCK_RECORD_WORDS + field, value)
 }
 

@@ -38,7 +38,7 @@ import { aliveThreads, slotOf } from './threads.ts'
 const TINY = tinyGeometry({ pagesPerBlock: 8, memmapPages: 2, pageWords: 32, nrVirtual: 7 })
 /** Pages of 4 units: every table is a whole page, and values of more than 36 bytes are large. */
 const SMALL = tinyGeometry({ pagesPerBlock: 16, memmapPages: 4, pageWords: 16, nrVirtual: 8 })
-const EVENT_WORDS = 4 * CACHE_LINE_WORDS
+const EVENT_WORDS = 5 * CACHE_LINE_WORDS
 /** Pages that maps begin with, at most: the next ones are those that threads take first. */
 const SEEDED = 2
 /** What a key has at first: so much more than itself. */

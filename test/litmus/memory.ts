@@ -12,6 +12,7 @@ import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
   BLOCK_ZONE,
+  BLOCKS_HIGH,
   BlockState,
   CHANGED_BY,
   type Frames,
@@ -116,6 +117,7 @@ export function prepare(geometry: Geometry, nrSlots: number, form: GuardForm): P
 export function present(prepared: Prepared, block: number, state: number): void {
   const { control, frames, zones } = prepared
   initMemmap(control.geometry, frames, block)
+  control.events[BLOCKS_HIGH] = Math.max(control.events[BLOCKS_HIGH]!, block + 1)
   control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = state
   if (state !== BlockState.Online) return
   zones[0]!.giveBlock(block)
@@ -145,6 +147,7 @@ export function memoryViews(t: Declare, make: () => Prepared) {
 }
 
 const EVENTS = {
+  BLOCKS_HIGH,
   EVENT: WRITE_PROTECT_EVENT,
   CHANGED_BY,
   GOING,

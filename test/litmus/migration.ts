@@ -8,6 +8,7 @@ import { CACHE_LINE_WORDS, type Slot } from '../../src/locking/slots.ts'
 import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
+  BLOCKS_HIGH,
   BlockState,
   type Frames,
   PageState,
@@ -147,6 +148,7 @@ export function withPages(nrSlots: number, form: GuardForm, placed: Placed): Pre
   const { control, frames } = prepared
   for (let block = 0; block < TINY.nrBlocks; block++) {
     initMemmap(control.geometry, frames, block)
+    control.events[BLOCKS_HIGH] = block + 1
     control.blocks[block * BLOCK_RECORD_WORDS + BLOCK_STATE] = BlockState.Online
   }
   for (let vpn = 1; vpn <= nrPages; vpn++) {

@@ -6,6 +6,7 @@ import type { Slot } from '../../src/locking/slots.ts'
 import {
   BLOCK_RECORD_WORDS,
   BLOCK_STATE,
+  BLOCKS_HIGH,
   BlockState,
   FREE_LIST_HEADS,
   type Frames,
@@ -98,7 +99,8 @@ export class PageFrames implements Frames, FrameSource {
 }
 
 /** All blocks are online. */
-export function onlineAll({ geometry, blocks }: MemoryControl): void {
+export function onlineAll({ geometry, blocks, events }: MemoryControl): void {
+  store(events, BLOCKS_HIGH, geometry.nrBlocks)
   for (let block = 0; block < geometry.nrBlocks; block++) {
     store(blocks, block * BLOCK_RECORD_WORDS + BLOCK_STATE, BlockState.Online)
   }
