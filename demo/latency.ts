@@ -44,13 +44,15 @@ export class Latencies {
     }
   }
 
+  /** Upper edge of the bucket that has the rank; the longest may be below that of its own. */
   private at(rank: number): number {
     let sum = 0
     for (const [bucket, count] of this.counts.entries()) {
       sum += count
       if (sum < rank || count === 0) continue
       const shift = Math.max(0, (bucket >> SUB_BITS) - 1)
-      return ((bucket - (shift << SUB_BITS) + 1) * 2 ** shift) / 1000
+      const edgeNs = (bucket - (shift << SUB_BITS) + 1) * 2 ** shift
+      return Math.min(edgeNs, this.longestNs) / 1000
     }
     return 0
   }
