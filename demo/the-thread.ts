@@ -13,6 +13,7 @@ import { FORMS } from '../test/torture/forms.ts'
 import { tortureText } from '../test/torture/report.ts'
 import { hasPassed, type TortureResult, torture } from '../test/torture/torture.ts'
 import { type ModelPlace, type Searched, searchModel } from './checked.ts'
+import { Voice, whole } from './say.ts'
 import { type Steered, steer } from './steer.ts'
 
 const CHECKS = new URL('../src/locking/counter-rwsem.check.js', import.meta.url).href
@@ -41,6 +42,8 @@ const { values } = parseArgs({
 })
 const seconds = Number(values.seconds)
 const seed = Number(values.seed)
+const voice = new Voice(values.json)
+const say = (text: string): void => voice.say(text)
 
 if (values.help) console.log(HELP)
 else if (seconds > 0 && Number.isInteger(seed)) process.exitCode = await main()
@@ -115,16 +118,11 @@ function watchdogText(model: Searched, { sleepers, words, ms }: Steered): string
 }
 
 function figures({ scope, states, transitions, ms }: Searched): string {
-  const whole = (value: number): string => Math.round(value).toLocaleString('en')
   return `${scope}: ${whole(states)} states, ${whole(transitions)} transitions, ${whole(ms)} ms`
 }
 
 function indented(text: string): string {
   return text.replaceAll('\n', '\n   ')
-}
-
-function say(text: string): void {
-  if (!values.json) console.log(text)
 }
 
 /** Waits for something, and says so on a terminal. */
