@@ -56,19 +56,26 @@ async function main(way: Way, of: number): Promise<void> {
     return (await Promise.all(said)).reduce((a, b) => a + b)
   }
   await tell('begin')
-  const before = residentBytes()
+  const before = settledBytes()
   const records = await tell('load')
-  await tell('read')
-  const loadedBytes = residentBytes() - before
+  const misread = await tell('read')
+  const loadedBytes = settledBytes() - before
   await tell('delete')
-  await machine?.memory.resize('4MiB')
-  const leftBytes = residentBytes() - before
-  const wrong = await tell('check')
-  const result: Shrunk = { way, records, loadedBytes, leftBytes, wrong }
+  const returnedBytes = (await machine?.memory.resize('4MiB'))?.returnedBytes ?? 0
+  const leftBytes = settledBytes() - before
+  const wrong = misread + (await tell('check'))
+  const discards = machine?.capabilities.discard ?? false
+  const result: Shrunk = { way, records, loadedBytes, leftBytes, returnedBytes, discards, wrong }
   console.log(JSON.stringify(result))
   await Promise.all(threads.map(thread => thread.terminate()))
   await machine?.shutdown()
   rmSync(folder, { recursive: true })
+}
+
+/** Resident memory without this thread's garbage; the others have collected theirs. */
+function settledBytes(): number {
+  globalThis.gc?.()
+  return residentBytes()
 }
 
 function serve(data: ThreadData): void {
