@@ -7,10 +7,17 @@ import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { bytesOf, type Size } from '../src/lib/units.ts'
 import { Voice } from './say.ts'
-import { hasSailed, sail } from './ship.ts'
-import { hasShrunk, shrink } from './shrink.ts'
+import { type Ship, sail, shipVerdict } from './ship.ts'
+import { hasShrunk, type Shrunk, shrink } from './shrink.ts'
+import { EXIT, type Verdict } from './verdict.ts'
 
 const WATCHDOG_MS = 88_000
+
+const ENDINGS: Readonly<Record<Verdict, string>> = {
+  good: 'All as it must be.',
+  unfinished: 'NOT ALL WAS DONE, as time was over: see above. What was done is as it must be.',
+  bad: 'NOT AS IT MUST BE: see above.',
+}
 
 const HELP = `npm start -- [options]
 
@@ -29,7 +36,11 @@ machine is replaced while threads read and update what is on it.
   --json          one object on stdout instead of text
   --help          this text
 
-Ends with 0 if all went back that was to go, and nothing failed, was wrong or lost; else with 1.`
+Ends with
+  ${EXIT.good}  all went back that was to go, in all voyages; nothing failed, was wrong or lost
+  ${EXIT.bad}  something was not as it must be, threw, or hung and was stopped by the watchdog
+  ${EXIT.refused}  the options make no sense; nothing was run
+  ${EXIT.unfinished}  --seconds were over before all voyages were done; what was done was right`
 
 const { values } = parseArgs({
   options: {
@@ -66,11 +77,11 @@ async function main(): Promise<number> {
   const isAct = act === undefined || act === 'shrink' || act === 'ship'
   if (!areCounts || !isAct || !(seconds > 0) || value < 8 || !Number.isInteger(seed)) {
     console.error(HELP)
-    return 2
+    return EXIT.refused
   }
   const watchdog = setTimeout(() => {
     console.error(`\nwatchdog: it has not ended after ${WATCHDOG_MS / 1000} s`)
-    process.exit(1)
+    process.exit(EXIT.bad)
   }, WATCHDOG_MS)
   const voice = new Voice(values.json)
   const shrunk = act === 'ship' ? null : await shrink(voice, threads)
@@ -81,8 +92,14 @@ async function main(): Promise<number> {
   }
   const ship = act === 'shrink' ? null : await sail(voice, options)
   clearTimeout(watchdog)
-  const ok = (shrunk === null || hasShrunk(shrunk)) && (ship === null || hasSailed(ship))
-  if (values.json) console.log(JSON.stringify({ ok, shrunk, ship }))
-  voice.say(ok ? 'All as it must be.' : 'NOT AS IT MUST BE: see above.')
-  return ok ? 0 : 1
+  const verdict = verdictOf(shrunk, ship)
+  const ok = verdict === 'good'
+  if (values.json) console.log(JSON.stringify({ ok, verdict, shrunk, ship }))
+  voice.say(ENDINGS[verdict])
+  return EXIT[verdict]
+}
+
+function verdictOf(shrunk: readonly Shrunk[] | null, ship: Ship | null): Verdict {
+  if (shrunk !== null && !hasShrunk(shrunk)) return 'bad'
+  return ship === null ? 'good' : shipVerdict(ship)
 }

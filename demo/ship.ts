@@ -9,6 +9,7 @@ import { Machine } from '../src/index.ts'
 import { Latencies, type Percentiles } from './latency.ts'
 import { mebibytes, residentBytes, tableText, type Voice, whole } from './say.ts'
 import type { Compared, Operated, Role, Sailed, ShipData, Watched } from './ship-thread.ts'
+import type { Verdict } from './verdict.ts'
 
 /** How large a ship, and for how long at most. */
 export interface ShipOptions {
@@ -27,6 +28,11 @@ export interface Ship {
   readonly seed: number
   readonly records: number
   readonly liveBytes: number
+  readonly voyages: number
+  readonly voyagesDone: number
+  /** Whether time was over before all voyages were done. */
+  readonly isTimeOver: boolean
+  /** Blocks that were to be replaced, over all voyages begun; those of the last that were not. */
   readonly originalBlocks: number
   readonly originalsLeft: number
   readonly seconds: number
@@ -54,22 +60,30 @@ const HEADROOM_BLOCKS = 6
 const SPACE = 1.2
 const CHECK_MS = 50
 
-/** Whether nothing was lost, and nothing of the old ship is left. */
-export function hasSailed(ship: Ship): boolean {
-  const bad = ship.failed + ship.wrong + ship.lost + ship.readWaits + ship.originalsLeft
-  return bad === 0 && ship.reads.count > 0 && ship.writes.count > 0
+/** Most that a ship's machine can have. */
+export const MEMORY_MAX = 4 * 2 ** 30
+
+/** Whether nothing was lost, and nothing of the old ship is left after so many voyages. */
+export function shipVerdict(ship: Ship): Verdict {
+  if (ship.failed + ship.wrong + ship.lost + ship.readWaits > 0) return 'bad'
+  if (ship.isTimeOver) return 'unfinished'
+  const isDone = ship.voyagesDone === ship.voyages && ship.originalsLeft === 0
+  return isDone && ship.reads.count > 0 && ship.writes.count > 0 ? 'good' : 'bad'
+}
+
+/** Bytes of the blocks of a ship. */
+export function memoryOf({ totalBytes, blockBytes }: ShipOptions): number {
+  return (Math.ceil((totalBytes * SPACE) / blockBytes) + 1) * blockBytes
 }
 
 /** Runs it. */
 export async function sail(voice: Voice, options: ShipOptions): Promise<Ship> {
   const { totalBytes, blockBytes } = options
-  const nrBlocks = Math.ceil((totalBytes * SPACE) / blockBytes) + 1
-  voice.say(
-    `Act two: ${mebibytes(totalBytes)} live in ${nrBlocks} blocks of ${mebibytes(blockBytes)},`,
-  )
+  const memory = memoryOf(options)
+  const [live, block] = [mebibytes(totalBytes), mebibytes(blockBytes)]
+  voice.say(`Act two: ${live} live in ${memory / blockBytes} blocks of ${block},`)
   voice.say('each of which is replaced while threads read and update (the ship of Theseus).')
-  const memory = nrBlocks * blockBytes
-  const maxMemory = Math.min(4 * 2 ** 30, 3 * memory)
+  const maxMemory = Math.min(MEMORY_MAX, 3 * memory)
   await using machine = await Machine.boot({ memory, maxMemory, blockSize: blockBytes })
   return await new Crew(machine, voice, options).run()
 }
@@ -83,6 +97,8 @@ class Crew {
   private readonly updates: Int32Array
   private readonly originals: Int32Array
   private nrOriginals = 0
+  private voyagesDone = 0
+  private isTimeOver = false
   private readonly nrRecords: number
   private readonly nrBlocks: number
 
@@ -146,15 +162,17 @@ class Crew {
 
   private async untilReplaced(startedAt: number): Promise<void> {
     const { seconds, voyages } = this.options
-    for (let voyage = 1; performance.now() - startedAt < seconds * 1000; ) {
+    while (performance.now() - startedAt < seconds * 1000) {
       const left = this.originalsLeft()
-      const done = this.nrOriginals - left
-      this.voice.progress(`${left} blocks are old`, done / (this.nrBlocks * voyages))
-      if (left === 0 && voyage === voyages) return
-      if (left === 0) voyage++
+      if (left === 0 && ++this.voyagesDone === voyages) return
       if (left === 0) this.layKeel()
-      else await pause()
+      else {
+        const done = this.nrOriginals - left
+        this.voice.progress(`${left} blocks are old`, done / (this.nrBlocks * voyages))
+        await pause()
+      }
     }
+    this.isTimeOver = true
   }
 
   private originalsLeft(): number {
@@ -203,6 +221,9 @@ class Crew {
       seed: this.options.seed,
       records: this.nrRecords,
       liveBytes,
+      voyages: this.options.voyages,
+      voyagesDone: this.voyagesDone,
+      isTimeOver: this.isTimeOver,
       originalBlocks: this.nrOriginals,
       originalsLeft: this.originalsLeft(),
       seconds,
@@ -248,6 +269,16 @@ function shipText(ship: Ship): string {
       `${whole(walks)} walks of the blocks, longest ${us(ship.longestWalkMs)} ms`,
     `  in use ${mebibytes(ship.liveBytes)}, resident ${mebibytes(ship.residentBytes)}`,
     `  ${whole(ship.records)} records compared: failed ${ship.failed}, wrong ${ship.wrong}, ` +
-      `lost ${ship.lost}${ship.lastError === '' ? '' : ` (${ship.lastError})`}\n`,
+      `lost ${ship.lost}${ship.lastError === '' ? '' : ` (${ship.lastError})`}`,
+    ship.isTimeOver ? `${undoneText(ship)}\n` : '',
   ].join('\n')
+}
+
+/** What was to be done, and was not. */
+function undoneText({ voyages, voyagesDone, originalsLeft }: Ship): string {
+  const blocks = originalsLeft === 1 ? '1 block was' : `${originalsLeft} blocks were`
+  return (
+    `  Time was over: ${voyagesDone} of ${voyages} voyages were done; ` +
+    `on the next, ${blocks} still to be replaced.`
+  )
 }

@@ -1,0 +1,56 @@
+import { deepEqual, equal, match, ok } from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import type { Ship } from './ship.ts'
+
+const DEMO = fileURLToPath(new URL('./main.js', import.meta.url))
+const SMALL = '--act ship --size 8MiB --block 4MiB --sailors 1'.split(' ')
+
+function demo(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const options = { encoding: 'utf8', env: { ...process.env, ...env } } as const
+  return spawnSync(process.execPath, [DEMO, ...args], options)
+}
+
+test('a small ship sails: one object with all that npm start promises, status 0', () => {
+  const { status, stdout, stderr } = demo([...SMALL, '--seconds', '80', '--seed', '3', '--json'])
+
+  equal(stderr, '')
+  const { ok: isOk, verdict, shrunk, ship } = JSON.parse(stdout)
+  deepEqual([status, isOk, verdict, shrunk], [0, true, 'good', null])
+  const { failed, wrong, lost, lastError, readWaits, originalsLeft, isTimeOver } = ship as Ship
+  deepEqual([failed, wrong, lost, lastError, readWaits], [0, 0, 0, '', 0])
+  deepEqual([ship.seed, ship.voyages, ship.voyagesDone], [3, 1, 1])
+  deepEqual([originalsLeft, isTimeOver], [0, false])
+  for (const { count, p50, p99, p9999, longest } of [ship.reads, ship.writes]) {
+    ok(count > 0)
+    ok(0 < p50 && p50 <= p99 && p99 <= p9999 && p9999 <= longest, `${[p50, p99, p9999, longest]}`)
+  }
+  for (const what of ['records', 'liveBytes', 'originalBlocks', 'seconds', 'operations']) {
+    ok(ship[what] > 0, what)
+  }
+  for (const what of ['pagesMoved', 'residentBytes', 'walks', 'longestWalkMs']) {
+    ok(ship[what] > 0, what)
+  }
+  for (const what of ['writeWaits', 'refused', 'longestBatchMs', 'returnedBytes']) {
+    ok(ship[what] >= 0, what)
+  }
+})
+
+test('when time is over a ship says in plain lines what was not done, status 3', () => {
+  const { status, stdout, stderr } = demo([...SMALL, '--voyages', '100000', '--seconds', '0.2'])
+
+  equal(stderr, '')
+  equal(status, 3)
+  match(stdout, /Time was over: \d+ of 100000 voyages were done; on the next, \d+ blocks? w/)
+  match(stdout, /failed 0, wrong 0, lost 0\n/)
+  match(stdout, /\nNOT ALL WAS DONE.*\n$/)
+  deepEqual([stdout.includes('\r'), stdout.includes('\x1b')], [false, false])
+})
+
+test('--help names every status', () => {
+  const { status, stdout } = demo(['--help'])
+
+  equal(status, 0)
+  for (const other of [0, 1, 2, 3]) match(stdout, new RegExp(`^  ${other}  `, 'm'))
+})
