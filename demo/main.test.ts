@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import type { Ship } from './ship.ts'
 
 const DEMO = fileURLToPath(new URL('./main.js', import.meta.url))
-const SMALL = '--act ship --size 8MiB --block 4MiB --sailors 1'.split(' ')
+const SMALL = '--act ship --size 8MiB --block 4MiB --sailors 1 --watchdog 900'.split(' ')
 
 function demo(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   const options = { encoding: 'utf8', env: { ...process.env, ...env } } as const
@@ -13,7 +13,7 @@ function demo(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
 }
 
 test('a small ship sails: one object with all that npm start promises, status 0', () => {
-  const { status, stdout, stderr } = demo([...SMALL, '--seconds', '80', '--seed', '3', '--json'])
+  const { status, stdout, stderr } = demo([...SMALL, '--seconds', '800', '--seed', '3', '--json'])
 
   equal(stderr, '')
   const { ok: isOk, verdict, shrunk, ship } = JSON.parse(stdout)
@@ -46,6 +46,13 @@ test('when time is over a ship says in plain lines what was not done, status 3',
   match(stdout, /failed 0, wrong 0, lost 0\n/)
   match(stdout, /\nNOT ALL WAS DONE.*\n$/)
   deepEqual([stdout.includes('\r'), stdout.includes('\x1b')], [false, false])
+})
+
+test('bad options are refused in one line, status 2, before anything runs', () => {
+  const { status, stdout, stderr } = demo(['--size', 'foo'])
+
+  deepEqual([status, stdout], [2, ''])
+  match(stderr, /^npm start: --size is foo, not .*\n$/)
 })
 
 test('--help names every status', () => {
