@@ -1,6 +1,10 @@
 import { deepEqual, equal, match, ok } from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Ship } from './ship.ts'
 
@@ -61,3 +65,30 @@ test('--help names every status', () => {
   equal(status, 0)
   for (const other of [0, 1, 2, 3]) match(stdout, new RegExp(`^  ${other}  `, 'm'))
 })
+
+test('when the watchdog ends act one, its process and its folder go too', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'hotplug-watchdog-'))
+  try {
+    const args = ['--act', 'shrink', '--watchdog', '0.3']
+    const { status, stderr } = demo(args, { TMPDIR: folder })
+
+    match(stderr, /watchdog: it has not ended after 0.3 s/)
+    equal(status, 1)
+    deepEqual(readdirSync(folder), [])
+    while (isInUse(folder)) await setTimeout(10)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+/** Whether a process has a path among its arguments. */
+function isInUse(path: string): boolean {
+  if (process.platform !== 'linux') return false
+  return readdirSync('/proc').some(pid => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(path)
+    } catch {
+      return false // it is gone
+    }
+  })
+}

@@ -2,8 +2,6 @@
  * One way to keep the records of act one, in a process of its own: threads that share them, told by
  * main what to do next. Prints what it measured.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
 import { open } from 'lmdb'
@@ -35,11 +33,12 @@ const YOUNG_MIB = 2
 
 type Command = 'begin' | 'load' | 'read' | 'delete' | 'check'
 
-if (isMainThread) await main(process.argv[2] as Way, Number(process.argv[3]))
-else serve(workerData as ThreadData)
+if (isMainThread) {
+  const [way, of, folder] = process.argv.slice(2) as [Way, string, string]
+  await main(way, Number(of), folder)
+} else serve(workerData as ThreadData)
 
-async function main(way: Way, of: number): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'hotplug-shrink-'))
+async function main(way: Way, of: number, folder: string): Promise<void> {
   const machine =
     way === 'hotplug' ? await Machine.boot({ memory: '64MiB', blockSize: '4MiB' }) : null
   const handle = machine?.handle ?? null
@@ -69,7 +68,6 @@ async function main(way: Way, of: number): Promise<void> {
   console.log(JSON.stringify(result))
   await Promise.all(threads.map(thread => thread.terminate()))
   await machine?.shutdown()
-  rmSync(folder, { recursive: true })
 }
 
 /** Resident memory without this thread's garbage; the others have collected theirs. */

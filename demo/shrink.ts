@@ -6,6 +6,9 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { mebibytes, tableText, type Voice } from './say.ts'
 
@@ -74,14 +77,26 @@ function shrunkText(results: readonly Shrunk[]): string {
   return `${tableText([heads, ...rows])}\n${back.join('')}  ${wrong} records are wrong.\n`
 }
 
+/** Runs a way in its own process, which is gone, with its folder, when this one is. */
 async function measure(way: Way, nrThreads: number): Promise<Shrunk> {
   const file = fileURLToPath(new URL('./shrink-process.js', import.meta.url))
-  const args = ['--expose-gc', ...process.execArgv, file, way, String(nrThreads)]
+  const folder = mkdtempSync(join(tmpdir(), 'hotplug-shrink-'))
+  const args = ['--expose-gc', ...process.execArgv, file, way, String(nrThreads), folder]
   const env = { ...process.env, MALLOC_ARENA_MAX }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
-  let said = ''
-  child.stdout.on('data', (text: Buffer) => (said += text.toString()))
-  const [status] = (await once(child, 'close')) as [number | null]
-  if (status !== 0) throw new Error(`${way}: its process ended with ${status}`)
-  return JSON.parse(said) as Shrunk
+  const clear = (): void => {
+    child.kill('SIGKILL')
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+  }
+  process.once('exit', clear)
+  try {
+    let said = ''
+    child.stdout.on('data', (text: Buffer) => (said += text.toString()))
+    const [status] = (await once(child, 'close')) as [number | null]
+    if (status !== 0) throw new Error(`${way}: its process ended with ${status}`)
+    return JSON.parse(said) as Shrunk
+  } finally {
+    process.off('exit', clear)
+    clear()
+  }
 }
