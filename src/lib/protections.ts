@@ -3,7 +3,7 @@ export type Protection = 'memHotplugLock' | 'memAddRemoveLock' | 'guard' | 'writ
 
 /**
  * Whether a protection is left out, to see what happens. Never in what ships: this module answers
- * to `#protections`, and broken.ts does in its place under --conditions=broken.
+ * to `#protections`. Under --conditions=broken that is broken.ts, which is not published.
  */
 export function isBroken(_protection: Protection): boolean {
   return false
