@@ -90,8 +90,8 @@ export class Locks extends HotplugLocks implements AsyncDisposable {
   /**
    * Makes a machine and attaches the main thread to it.
    *
-   * @throws {HotplugError} `EINVAL`: bad options, or one that there is not. `EPERM`: not the main thread, with which the
-   *   machine's service thread would die.
+   * @throws {HotplugError} `EINVAL`: bad options, or one that there is not. `EPERM`: not the main
+   *   thread, with which the machine's service thread would die.
    */
   static async boot(options: LocksOptions = {}): Promise<Locks> {
     requireOptions('boot', options, OPTIONS)

@@ -112,8 +112,8 @@ export class Machine implements AsyncDisposable {
   /**
    * Makes a machine, and attaches the main thread to it.
    *
-   * @throws {HotplugError} `EINVAL`: bad options, or one that there is not. `ENOMEM`: so much cannot be reserved, or brought
-   *   online. `EPERM`: not the main thread. Nothing is left behind.
+   * @throws {HotplugError} `EINVAL`: bad options, or one that there is not. `ENOMEM`: so much
+   *   cannot be reserved, or brought online. `EPERM`: not the main thread. Nothing is left behind.
    */
   static async boot(options: BootOptions = {}): Promise<Machine> {
     requireOptions('boot', options, BOOT_OPTIONS)
