@@ -66,3 +66,12 @@ test('a width that no word has is refused', () => {
     message: /the width of m.B is declared, the word is not/,
   })
 })
+
+test('words of another width are refused by name, which JavaScript does not know', () => {
+  const { uint8 } = declare as unknown as { uint8(length: number): void }
+
+  throws(() => uint8(4), {
+    code: 'EINVAL',
+    message: 'declare t.uint8: the words of a model are of an Int32Array (EINVAL)',
+  })
+})

@@ -61,8 +61,19 @@ export interface Layout {
 /** The views of the words of one buffer. */
 export type WordsOf<S extends Views> = { readonly [K in keyof S]: Int32Array }
 
+const OTHER_WIDTHS = ['int8', 'uint8', 'int16', 'uint16', 'uint32', 'bigInt64', 'bigUint64']
+
+/** For who writes JavaScript: the types do not have them. */
+const refusals = Object.fromEntries(
+  OTHER_WIDTHS.map(name => {
+    const reason = 'the words of a model are of an Int32Array'
+    return [name, () => refuseTo(`declare t.${name}`, reason)]
+  }),
+)
+
 /** Passed to a model's `shared`. */
 export const declare: Declare = {
+  ...refusals,
   int32<P extends Places>(shape: number | P, options: ViewOptions = {}): View<P> {
     const places = typeof shape === 'number' ? ({} as P) : shape
     const reach = Object.values(places).map(place =>
@@ -177,5 +188,9 @@ function requireFit(model: string, layout: Layout, index: number): void {
 }
 
 function refuse(model: string, reason: string): never {
-  throw new HotplugError('EINVAL', `model ${model}`, reason)
+  refuseTo(`model ${model}`, reason)
+}
+
+function refuseTo(operation: string, reason: string): never {
+  throw new HotplugError('EINVAL', operation, reason)
 }
