@@ -4,7 +4,7 @@ import { bootMemory, type TestMemory } from '../../test/bodies/collections.ts'
 import { SharedMap } from '../collections/shared-map.ts'
 import { HotplugError } from '../lib/errors.ts'
 import { PTE, VIRTUAL_RECORD_WORDS, VirtualKind, WRITE_PROTECTED } from '../mm/geometry.ts'
-import { pteOf } from '../mm/migration.ts'
+import { pteOf } from '../mm/page-table.ts'
 import { kindOfOwner } from '../mm/virtual-pages.ts'
 import { withdrawPages } from './withdraw.ts'
 
