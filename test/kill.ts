@@ -6,27 +6,25 @@
  * worker is terminated. The sweep ends with the n that is more than the call has.
  *
  * Each kill takes a worker, about a tenth of a second of a processor. Calls with hundreds of
- * operations are killed at every `stride`th only, and where that begins is another in each run: by
- * HOTPLUG_SWEEP, or the number of the run in CI; so that `stride` runs one after the other kill at
- * each. By hand it is any. HOTPLUG_STRIDE=1 kills at each in one run.
+ * operations are killed at every `stride`th only, and where that begins moves on with each commit
+ * (run.ts): `stride` commits one after the other are killed at each. HOTPLUG_SWEEP=n begins where a
+ * run began that says so, HOTPLUG_STRIDE=1 kills at each in one run: `npm run kills`.
  */
 import { FAULT_WORDS, Fault } from '../src/atomics/fault.ts'
 import { sharedWords, TestThread, until } from './thread.ts'
 
 const OPERATIONS_MAX = 2000
 const STRIDE = Number(process.env.HOTPLUG_STRIDE ?? 0)
-const RUN = Number(
-  process.env.HOTPLUG_SWEEP ?? process.env.GITHUB_RUN_NUMBER ?? Math.floor(Math.random() * 2 ** 31),
-)
+const SWEEP = Number(process.env.HOTPLUG_SWEEP ?? 0)
 
-/** How many operations of a call a sweep passes over before it kills: another in each run. */
+/** How many operations of a call a sweep passes over before it kills. */
 export function offsetOf(stride: number): number {
-  return RUN % stride
+  return SWEEP % stride
 }
 
-/** For the output of a sweep that failed. */
+/** For the output of a sweep. */
 export function sweepText(): string {
-  return `HOTPLUG_SWEEP=${RUN}`
+  return `HOTPLUG_SWEEP=${SWEEP}`
 }
 
 /** What the thread that is to die is told: the body calls `faultAt(n, control)` by `countFrom`. */
@@ -78,7 +76,10 @@ export async function killAtEach<S extends { readonly data: D }, D>(
       const mine = n
       n += stride
       if (mine > OPERATIONS_MAX * stride) throw new Error(`${sweep.name}: no end of operations`)
-      const died = await killAt(sweep, mine)
+      const died = await killAt(sweep, mine).catch(error => {
+        const where = `${sweep.name}: killed before operation ${mine}, ${sweepText()}`
+        throw new Error(`${where}: ${error}`, { cause: error })
+      })
       if (died) nrKilled++
       else isDone = true
     }
@@ -107,11 +108,6 @@ async function killAt<S extends { readonly data: D }, D>(
   const died = !isEnded
   if (died) await victim.kill()
   else await ended
-  try {
-    await sweep.check(state, died, n)
-  } catch (error) {
-    const where = `${sweep.name}: killed before operation ${n}, ${sweepText()}`
-    throw new Error(`${where}: ${error}`, { cause: error })
-  }
+  await sweep.check(state, died, n)
   return died
 }
