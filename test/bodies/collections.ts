@@ -59,6 +59,11 @@ export function attachMemory(handle: MemoryHandle): TestMemory {
   return open(Locks.attach(handle.locks), handle)
 }
 
+/** The same thread's hand on the same memory, but on no map yet. */
+export function withoutMaps({ locks, handle }: TestMemory): TestMemory {
+  return open(locks, { ...handle, control: makeCollectionsControl(SEED) })
+}
+
 function open(locks: Locks, handle: MemoryHandle): TestMemory {
   const { slot } = locks
   const { memory, control } = handle

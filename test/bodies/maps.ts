@@ -1,5 +1,6 @@
 /* What threads of the maps' tests do. */
 import { SharedMap } from '../../src/collections/shared-map.ts'
+import { Machine, type MachineHandle } from '../../src/index.ts'
 import type { VictimData } from '../kill.ts'
 import { attachMemory, type MemoryHandle } from './collections.ts'
 import { counted } from './victims.ts'
@@ -66,7 +67,7 @@ export function replace({ handle, valueBytes, words }: ReplaceData): void {
 
 /** What a thread that dies in a call is told. */
 export interface MapVictim {
-  readonly handle: MemoryHandle
+  readonly handle: MemoryHandle | MachineHandle
   readonly map: string
   /** All of one shard. */
   readonly keys: readonly string[]
@@ -77,10 +78,26 @@ export function newValue(key: string, isLarge: boolean): string {
   return `new ${key}${isLarge ? 'x'.repeat(9000) : ''}`
 }
 
-function onMap(victim: VictimData<MapVictim>, call: (map: SharedMap<string>) => void) {
-  const { handle, map } = victim.data
-  const memory = attachMemory(handle)
-  const opened = new SharedMap<string>(memory.context, map, { codec: 'utf8' })
+type Opens = (map: string) => SharedMap<string>
+
+/** Another thread's way to maps of memory for tests, or of a machine. */
+function opener(handle: MemoryHandle | MachineHandle): Opens {
+  if ('blocks' in handle) {
+    const { context } = attachMemory(handle)
+    return map => new SharedMap<string>(context, map, { codec: 'utf8' })
+  }
+  const machine = Machine.attach(handle)
+  return map => machine.map<string>(map, { codec: 'utf8' })
+}
+
+/** @param before What comes before what is counted. */
+function onMap(
+  victim: VictimData<MapVictim>,
+  call: (map: SharedMap<string>) => void,
+  before: (map: SharedMap<string>) => void = () => {},
+) {
+  const opened = opener(victim.data.handle)(victim.data.map)
+  before(opened)
   return counted(victim, () => call(opened))
 }
 
@@ -118,11 +135,65 @@ export function dieInGet(victim: VictimData<MapVictim>): Promise<number> {
   })
 }
 
+/** Goes through all there is. */
+export function dieInIteration(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => {
+    for (const _ of map.entries());
+    for (const _ of map.values());
+  })
+}
+
+/** Counts. */
+export function dieInSize(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => map.size)
+}
+
 /** Updates each key. */
 export function dieInUpdate(victim: VictimData<MapVictim>): Promise<number> {
   return onMap(victim, map => {
     for (const key of victim.data.keys) map.update(key, () => newValue(key, false))
   })
+}
+
+/** Updates keys to large values. */
+export function dieInUpdateLarge(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => {
+    for (const key of victim.data.keys.slice(0, 3)) map.update(key, () => newValue(key, true))
+  })
+}
+
+/** Deletes each key by an update. */
+export function dieInUpdateThatDeletes(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => {
+    for (const key of victim.data.keys) map.update(key, () => undefined)
+  })
+}
+
+/** Sets each key that is not there. */
+export function dieInGetOrSet(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(victim, map => {
+    for (const key of victim.data.keys) map.getOrSet(key, () => newValue(key, false))
+  })
+}
+
+/** A map that nobody has opened before `dieInOpen`. */
+export const ANOTHER_MAP = 'another'
+
+/** Opens a map that is there, and one that is not. */
+export function dieInOpen(victim: VictimData<MapVictim>): Promise<number> {
+  const open = opener(victim.data.handle)
+  return counted(victim, () => [open(victim.data.map), open(ANOTHER_MAP)])
+}
+
+/** Sets each key, and then leaves the pages. */
+export function dieInClose(victim: VictimData<MapVictim>): Promise<number> {
+  return onMap(
+    victim,
+    map => map.close(),
+    map => {
+      for (const key of victim.data.keys) map.set(key, newValue(key, false))
+    },
+  )
 }
 
 /** Deletes all. */
