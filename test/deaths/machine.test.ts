@@ -113,6 +113,7 @@ const KINDS: readonly Kind[] = [
   { name: 'leaves', before: 'absent', stride: 7 },
   { name: 'releases', before: 'absent', stride: 1 },
   { name: 'operates', operation: 'buffer', before: 'absent', stride: 1 },
+  { name: 'operates', operation: 'walk', before: 'online', stride: 5 },
   { name: 'operates', operation: 'add', before: 'absent', stride: 5 },
   { name: 'operates', operation: 'online', before: 'offline', stride: 17 },
   { name: 'operates', operation: 'offline', before: 'online', stride: 29 },

@@ -26,6 +26,7 @@ export const OPERATIONS = {
   remove: ({ memory }: Machine) => memory.remove(BLOCK),
   grow: ({ memory }: Machine) => memory.resize(memory.blockSize * 3),
   shrink: ({ memory }: Machine) => memory.resize(memory.blockSize * 2),
+  walk: ({ memory }: Machine) => memory.walkBlocks(),
   buffer: (machine: Machine) => machine.buffer('128KiB', { owner: 'the dead' }),
 } as const
 
