@@ -4,10 +4,12 @@
  * Before it, two writers lose each other in ACTIVE_WRITER: the ways in which the kernel's writers
  * did (T2 to T5 of docs/the-thread.md) are found, by their shortest schedules. (Where the kernel's
  * thread waited for its own mutex, ours is refused: T4 and T5 end in an exception.) With the
- * private mutex, everything that two readers and two writers can do is proved, also with a death.
+ * private mutex, everything that two readers and two writers can do is proved; with a death, what
+ * three of them can do, and all four in test/litmus/long-checks.ts.
  */
 import { load, notify, store, type Words, wait } from '#atomics'
 import { aliveThreads, namesLiving, slotOf } from '../../test/litmus/threads.ts'
+import type { Search } from '../check/describe.ts'
 import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
@@ -147,7 +149,7 @@ interface Thread {
 }
 
 /** Any threads over one lock. */
-function mems(name: string, threads: readonly Thread[], deaths = 0) {
+function mems(name: string, threads: readonly Thread[], deaths = 0, search: Search = 'all') {
   const nrSlots = threads.reduce((sum, { count = 1 }) => sum + count, 0)
   const ids = Array.from({ length: nrSlots }, (_, id) => id)
   const reaper: Thread = { name: 'reaper', daemon: true, body: reap }
@@ -175,6 +177,7 @@ function mems(name: string, threads: readonly Thread[], deaths = 0) {
       return REFCOUNT <= 1 && !owners.some(token => namesLiving(token, s.dead))
     },
     deaths,
+    search,
   })
 }
 
@@ -282,6 +285,10 @@ const before = [
     steps: 13,
   }),
 ]
+
+/** For test/litmus/long-checks.ts. */
+export const oneOfFourDies = () =>
+  mems('counter rwsem, one of 2+2 dies', threadsOf(2, 2, fixed), 1, 'fingerprints')
 
 export const models = [
   ...before,

@@ -68,7 +68,9 @@ function isSettled(edge: number): boolean {
   return edge === 0 || (edge & SURE) !== 0
 }
 
-function twoOrders(name: string, Graph: typeof LockdepGraph, deaths: number) {
+/** `count` threads take a before b, as many b before a. */
+function twoOrders(name: string, Graph: typeof LockdepGraph, deaths: number, count = 1) {
+  const ids = Array.from({ length: 2 * count }, (_, id) => id)
   return model({
     name,
     shared: t => ({
@@ -78,6 +80,8 @@ function twoOrders(name: string, Graph: typeof LockdepGraph, deaths: number) {
     threads: [
       {
         name: 'forth',
+        count,
+        symmetric: true,
         body({ g, r }) {
           const graph = new Graph(g, 2)
           insertInto(graph, r, 0, 1)
@@ -85,6 +89,8 @@ function twoOrders(name: string, Graph: typeof LockdepGraph, deaths: number) {
       },
       {
         name: 'back',
+        count,
+        symmetric: true,
         body({ g, r }) {
           const graph = new Graph(g, 2)
           insertInto(graph, r, 1, 0)
@@ -93,10 +99,14 @@ function twoOrders(name: string, Graph: typeof LockdepGraph, deaths: number) {
     ],
     never: s => (s.g.AB & s.g.BA & SURE) !== 0,
     atEnd: s =>
-      s.dead(0) || s.dead(1) || (s.r.REPORTS > 0 && isSettled(s.g.AB) && isSettled(s.g.BA)),
+      ids.some(id => s.dead(id)) || (s.r.REPORTS > 0 && isSettled(s.g.AB) && isSettled(s.g.BA)),
     deaths,
   })
 }
+
+/** For test/litmus/long-checks.ts. */
+export const oneOfFourDies = () =>
+  twoOrders('lockdep: a -> b and b -> a by two each, one dies', LockdepGraph, 1, 2)
 
 export const models = [
   model({
@@ -118,6 +128,8 @@ export const models = [
   twoOrders('lockdep: a -> b and b -> a at once', LockdepGraph, 0),
 
   twoOrders('lockdep: a -> b and b -> a at once, one dies', LockdepGraph, 1),
+
+  twoOrders('lockdep: a -> b and b -> a at once, by two each', LockdepGraph, 0, 2),
 
   mustFail(twoOrders('lockdep: looks only before it tells', LooksTooEarly, 0), {
     kind: 'never',

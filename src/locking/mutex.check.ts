@@ -203,6 +203,7 @@ export const models = [
     atEnd: s => s.m.LOCK === 0,
   }),
   dying('mutex: 3 threads, one dies', Mutex, 3),
+  dying('mutex: 4 threads, one dies', Mutex, 4),
   model({
     name: 'mutex: 2 threads, 1 tries, 1 gives up, one dies',
     shared: t => ({

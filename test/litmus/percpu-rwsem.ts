@@ -401,7 +401,7 @@ interface Setting {
   readonly reaper?: Thread
   /** What the gate reads at first. */
   readonly gate?: number
-  /** Random schedules; all if left out. */
+  /** Every schedule, exactly, if left out. */
   readonly search?: Search
 }
 
