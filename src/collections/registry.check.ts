@@ -9,7 +9,7 @@ import { model } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Slots } from '../locking/slots.ts'
 import type { CollectionsContext } from './layout.ts'
-import { mapOfName } from './registry.ts'
+import { mapOfName, nameOfMap } from './registry.ts'
 
 const REGISTRY_WORDS = 16 + 2 * 64
 /** Which map each thread got, plus 1. */
@@ -36,6 +36,9 @@ function opener(name: string) {
       const map = mapOfName(contextOf(face), name, 'utf8')
       const again = mapOfName(contextOf(face), name, 'utf8')
       assert(map === again, 'a name is of two maps')
+      const itsName = nameOfMap(contextOf(face).control, map)
+      const noName = nameOfMap(contextOf(face).control, 2)
+      assert(itsName === name && noName === null, `map ${map} is called ${itsName}`)
       const code = codeOf(() => mapOfName(contextOf(face), name, 'json'))
       assert(code === 'EINVAL', 'a map was opened with other options')
       store(face.g, GOT + face.id, map + 1)

@@ -54,6 +54,11 @@ export function mapOfName(context: CollectionsContext, name: string, options: st
   }
 }
 
+/** The name of the map of that number; null: there is none. */
+export function nameOfMap(control: CollectionsControl, map: number): string | null {
+  return map < nrMapsOf(control) ? textOf(control, map).split('\0')[0]! : null
+}
+
 /** @throws {HotplugError} `EINVAL`: not a string of 1 to `NAME_BYTES_MAX` bytes. */
 export function requireName(operation: string, what: string, name: unknown): void {
   const isText = typeof name === 'string' && name !== '' && name.isWellFormed()

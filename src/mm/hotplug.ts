@@ -42,6 +42,8 @@ export interface Hotplug {
   readonly pins: Pins
   readonly notifiers: Notifiers
   readonly requests: Requests
+  /** What a map is called; null: nobody knows. */
+  nameOfMap(map: number): string | null
 }
 
 /** What a block is called. */

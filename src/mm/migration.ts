@@ -26,7 +26,8 @@
  * before, at U2, so M6 changes what it sleeps on.
  *
  * A reader that stays inside for longer than LOOKS looks holds up the batch, and with it writers;
- * so the batch is given up (PTEs unprotected, targets free) and tried again later.
+ * so the batch is given up (PTEs unprotected, targets free) and tried again later. Nor does M7 wait
+ * any longer: the old frames stay until a later grace period. Who asked is told whom that was for.
  *
  * Nobody else changes the PTE of a mapped page that is not Reserved, which is passed over: what is
  * not reachable any more is unmapped by the service thread, too. So a successor finds all in the
@@ -88,6 +89,8 @@ export interface Batch {
   readonly moved: number
   /** Why none or not all did: nothing is left to move, no room, a thread that stays inside. */
   readonly stopped: 'no' | 'empty' | 'noRoom' | 'inside'
+  /** The slot of that thread, or -1. */
+  readonly inside: number
 }
 
 /** What is left in a block. */
@@ -120,25 +123,25 @@ export class Migration {
   batch(block: number): Batch {
     const sources = this.find(block)
     if (sources.length === 0) {
-      this.settle()
-      return { moved: 0, stopped: 'empty' }
+      const inside = this.trySettle()
+      return { moved: 0, stopped: inside === -1 ? 'empty' : 'inside', inside }
     }
     const targets = this.takeTargets(sources.length) // M1
     const moving = sources.slice(0, targets.length)
-    if (moving.length === 0) return { moved: 0, stopped: 'noRoom' }
+    if (moving.length === 0) return { moved: 0, stopped: 'noRoom', inside: -1 }
     this.protect(moving) // M2
-    const isInside = this.guard.trySynchronize(LOOKS) !== -1 // M3
-    if (isInside) {
+    const inside = this.guard.trySynchronize(LOOKS) // M3
+    if (inside !== -1) {
       this.switchTo(moving, moving)
       this.targets.give(targets)
-      return { moved: 0, stopped: 'inside' }
+      return { moved: 0, stopped: 'inside', inside }
     }
     this.freeOld()
     this.copy(moving, targets) // M4
     this.switchTo(moving, targets) // M5, M6
     this.old = moving
     const isShort = moving.length < sources.length
-    return { moved: moving.length, stopped: isShort ? 'noRoom' : 'no' }
+    return { moved: moving.length, stopped: isShort ? 'noRoom' : 'no', inside }
   }
 
   /** Whether no frame awaits M7. */
@@ -146,11 +149,19 @@ export class Migration {
     return this.old.length === 0
   }
 
-  /** M7, for the last batch. */
+  /** M7, for the last batch. Blocks until nobody looks at its old frames. */
   settle(): void {
     if (this.old.length === 0) return
     this.guard.synchronize()
     this.freeOld()
+  }
+
+  /** As `settle`, for LOOKS looks. @returns The slot of a thread that stays inside, or -1. */
+  trySettle(): number {
+    if (this.old.length === 0) return -1
+    const inside = this.guard.trySynchronize(LOOKS)
+    if (inside === -1) this.freeOld()
+    return inside
   }
 
   /** What of `block` somebody has. */

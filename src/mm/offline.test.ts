@@ -239,11 +239,11 @@ test('a deadline in the middle names what is left, and puts the block back', asy
   const stuck = takeMovable(machine, 1)
   const told = listenTo(machine)
 
-  const { code, message, blockedBy } = await failure(machine.memory.offline(1, { deadlineMs: 100 }))
+  const { code, message, blockedBy } = await failure(machine.memory.offline(1, { deadlineMs: 500 }))
 
   equal(code, 'ETIMEDOUT')
   const reason = `page ${stuck} was just taken by slot 1`
-  equal(message, `offline memory1: ${reason} after 100 ms (ETIMEDOUT)`)
+  equal(message, `offline memory1: ${reason} after 500 ms (ETIMEDOUT)`)
   deepEqual(blockedBy, [{ device: 'memory1', pfn: stuck, owner: 'slot 1', reason }])
   deepEqual(told, ['GOING_OFFLINE 1 Movable', 'CANCEL_OFFLINE 1 Movable'])
   equal(machine.memory.block(1).state, 'online')

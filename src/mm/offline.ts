@@ -13,11 +13,11 @@
  * What ends it before F5 is undone: it gives out pages again, Online, CANCEL_OFFLINE to those that
  * were told. Pages that moved stay where they are.
  */
-import { pause, wallClock } from '../arch/clock.ts'
-import { type Blocker, HotplugError } from '../lib/errors.ts'
-import { slotOfToken } from '../locking/slots.ts'
+import { pause } from '../arch/clock.ts'
+import { HotplugError } from '../lib/errors.ts'
+import { blockersOf, Insider } from './blockers.ts'
 import { tellEnd } from './ends.ts'
-import { BlockState, PageState } from './geometry.ts'
+import { BlockState } from './geometry.ts'
 import {
   askNotifiers,
   blockName,
@@ -27,14 +27,10 @@ import {
   transition,
 } from './hotplug.ts'
 import type { Box } from './mailboxes.ts'
-import { blockOfPfn, isFreeWord, loadPageWord, payloadOfWord, stateOfWord } from './memmap.ts'
 import { Limit, type OperationOptions } from './operation.ts'
 import { RequestKind } from './requests.ts'
 import { type Slice, sliceOf } from './slice.ts'
 import { beginOffline, finishOffline, undoOffline } from './transitions.ts'
-
-/** Pages that a failure names. */
-const BLOCKERS_MAX = 16
 
 /** How often nothing moves for want of room before that is the answer. */
 const NO_ROOM_MAX = 3
@@ -56,9 +52,9 @@ export interface OfflineReport {
  * @param isWanted Whether the block is still to go, asked with the lock held; if not, `EBUSY`.
  * @throws {HotplugError} `EINVAL`: no such block, or it is not online. `ENODEV`: it is not there.
  *   `EBUSY`: a page cannot move; `blockedBy` says which, whose, since when. `ENOMEM`: no room
- *   elsewhere. `ETIMEDOUT`: the deadline has passed; `blockedBy` says what was left. A notifier's
- *   veto. `EDEADLK`: as all operations. The signal's reason if aborted. All is as it was, but for
- *   pages that have moved.
+ *   elsewhere. `ETIMEDOUT`: the deadline has passed. `blockedBy` of both says which pages are left,
+ *   and which thread stays inside the guard, if one does. A notifier's veto. `EDEADLK`: as all
+ *   operations. The signal's reason if aborted. All is as it was, but for pages that have moved.
  */
 export async function offlineBlock(
   hotplug: Hotplug,
@@ -105,22 +101,27 @@ async function empty(hotplug: Hotplug, limit: Limit, block: number): Promise<Sli
   let moved = 0
   let longestBatchMs = 0
   let noRoom = 0
-  for (let isFirst = 1; ; isFirst = 0) {
-    const args = [block, isFirst]
+  const device = blockName(block)
+  const insider = new Insider()
+  const blockers = () => [...insider.blockers(device), ...blockersOf(hotplug, block)]
+  for (let isDrained = false; ; ) {
+    const args = [block, isDrained ? 0 : 1]
     const slice = sliceOf(await requests.askAsync({ kind: RequestKind.Migrate, args }))
     moved += slice.moved
     longestBatchMs = Math.max(longestBatchMs, slice.longestBatchMs)
+    insider.note(slice.inside)
+    isDrained ||= slice.inside === -1
     limit.report(moved, slice.left, geometry.pageSize)
     if (slice.left === 0) limit.check()
     if (slice.left === 0) return { ...slice, moved, longestBatchMs }
     if (slice.isUnmovable) refuseIfUnmovable(hotplug, limit, block)
     noRoom = slice.stopped === 'noRoom' && slice.moved === 0 ? noRoom + 1 : 0
     if (noRoom === NO_ROOM_MAX) {
-      const reason = `no room elsewhere for ${slice.left} pages of ${blockName(block)}`
-      const blockedBy = [{ device: blockName(block), reason }]
+      const reason = `no room elsewhere for ${slice.left} pages of ${device}`
+      const blockedBy = [{ device, reason }, ...blockers()]
       throw new HotplugError('ENOMEM', limit.operation, reason, { blockedBy })
     }
-    limit.check(() => blockersOf(hotplug, block))
+    limit.check(blockers)
     if (slice.moved === 0) await pause(PAUSE_MS)
   }
 }
@@ -130,41 +131,4 @@ function refuseIfUnmovable(hotplug: Hotplug, limit: Limit, block: number): void 
   const first = blockedBy[0]
   if (first === undefined) return
   throw new HotplugError('EBUSY', limit.operation, first.reason, { blockedBy })
-}
-
-/** The first pages of a block that somebody has; only those that cannot move, if so asked. */
-function blockersOf(hotplug: Hotplug, block: number, unmovable = false): Blocker[] {
-  const { geometry } = hotplug
-  const found: Blocker[] = []
-  const end = (block + 1) * geometry.pagesPerBlock
-  let pfn = end - geometry.pagesPerBlock + geometry.memmapPages
-  let last = -1
-  for (; pfn < end && found.length < BLOCKERS_MAX; pfn++) {
-    const word = loadPageWord(geometry, hotplug.space, pfn)
-    const isRaw = stateOfWord(word) === PageState.Raw
-    if (isFreeWord(word) || (unmovable && !isRaw)) continue
-    if (isRaw && word === last) continue // one holding, many pages
-    last = word
-    found.push(blockerOf(hotplug, pfn, word))
-  }
-  return found
-}
-
-function blockerOf(hotplug: Hotplug, pfn: number, word: number): Blocker {
-  const device = blockName(blockOfPfn(hotplug.geometry, pfn))
-  const payload = payloadOfWord(word)
-  switch (stateOfWord(word)) {
-    case PageState.Raw: {
-      const pin = hotplug.pins.describe(payload)
-      const owner = pin?.owner ?? 'nobody any more'
-      const sinceMs = pin === null ? 0 : wallClock() - pin.sinceMs
-      return { device, pfn, owner, sinceMs, reason: `page ${pfn} is held by ${owner}` }
-    }
-    case PageState.Mapped:
-      return { device, pfn, reason: `page ${pfn} has not moved yet` }
-    default: {
-      const owner = `slot ${slotOfToken(payload)}`
-      return { device, pfn, owner, reason: `page ${pfn} was just taken by ${owner}` }
-    }
-  }
 }

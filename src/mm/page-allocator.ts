@@ -108,6 +108,19 @@ export class PageAllocator {
     for (let i = 0; i < this.zones.length; i++) drainLists(this.zones[i]!) // D3
   }
 
+  /**
+   * As `drainAll`, unless a thread stays inside the guard for so many looks: then all is as it was.
+   *
+   * @returns That thread's slot, or -1: it is done.
+   */
+  tryDrainAll(looks: number): number {
+    store(this.control.events, PERCPU_DISABLED, 1) // D1
+    const inside = this.guard.trySynchronize(looks) // D2
+    if (inside !== -1) this.enableLists()
+    else for (let i = 0; i < this.zones.length; i++) drainLists(this.zones[i]!) // D3
+    return inside
+  }
+
   /** Undoes `drainAll`; also that of a thread that died in between. */
   enableLists(): void {
     store(this.control.events, PERCPU_DISABLED, 0) // D4

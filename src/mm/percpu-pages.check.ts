@@ -2,7 +2,7 @@
  * Per-CPU page lists: one thread alone with its lists, with what is in them after each; and beside
  * one that drains. Every page of a list is in that list once, and says so.
  */
-import { load } from '#atomics'
+import { load, store } from '#atomics'
 import { tinyGeometry } from '../../test/litmus/geometry.ts'
 import {
   controlOf,
@@ -52,6 +52,25 @@ class DrainsAtOnce extends PageAllocator {
   }
 }
 
+/** Drains, whoever stays inside. */
+class DrainsAnyway extends PageAllocator {
+  override tryDrainAll(looks: number): number {
+    super.tryDrainAll(looks)
+    store(this.control.events, PERCPU_DISABLED, 1)
+    for (let i = 0; i < this.zones.length; i++) drainLists(this.zones[i]!)
+    return -1
+  }
+}
+
+/** Leaves lists disabled for who stays inside. */
+class LeavesDisabled extends PageAllocator {
+  override tryDrainAll(looks: number): number {
+    const inside = super.tryDrainAll(looks)
+    if (inside !== -1) store(this.control.events, PERCPU_DISABLED, 1)
+    return inside
+  }
+}
+
 function thread(work: Work, geometry: Geometry, Allocator: typeof PageAllocator) {
   return (face: MemoryFace): void => {
     const make = (): PageAllocator => {
@@ -76,12 +95,24 @@ function drain(pages: PageAllocator): void {
 /** Between D3 and D4 lists are empty. */
 function drainLooking(pages: PageAllocator): void {
   pages.drainAll()
+  assertEmpty(pages)
+  pages.enableLists()
+}
+
+/** The same; or a thread stays inside, and all is as it was. */
+function triesToDrain(pages: PageAllocator): void {
+  const inside = pages.tryDrainAll(1)
+  if (inside !== -1) return
+  assertEmpty(pages)
+  pages.enableLists()
+}
+
+function assertEmpty(pages: PageAllocator): void {
   const { percpu } = pages.control
   for (let place = 0; place < percpu.length; place += PERCPU_LIST_WORDS) {
     const count = load(percpu, place)
     assert(count === 0, 'a page came onto a list that is disabled')
   }
-  pages.enableLists()
 }
 
 function expect(pages: PageAllocator, kind: 0 | 1, nrFree: number): void {
@@ -285,7 +316,19 @@ export const models = [
   lists('a block is isolated', [isolates], BOTH),
   lists('in the slot of a dead thread', [begins], { geometry: ONE, before: withOldList }),
   lists('one takes two, another drains', [takesTwo, drainLooking], { geometry: ONE }),
+  lists('one takes two, another tries to drain', [takesTwo, triesToDrain], { geometry: ONE }),
+  lists('one takes, another tries to drain', [takesOne, triesToDrain], ASYMMETRIC),
   lists('one takes, lists are enabled', [takesMore, enables], { before: withDisabled }),
   lists('one takes, another drains', [takesOne, drain], ASYMMETRIC),
   mustFail(lists('drains at once', [takesTwo, drain], { geometry: ONE, Allocator: DrainsAtOnce })),
+  mustFail(
+    lists('drains anyway', [takesTwo, triesToDrain], { geometry: ONE, Allocator: DrainsAnyway }),
+  ),
+  mustFail(
+    lists('leaves lists disabled', [takesOne, triesToDrain], {
+      geometry: ONE,
+      Allocator: LeavesDisabled,
+    }),
+    { kind: 'atEnd' },
+  ),
 ]

@@ -20,6 +20,8 @@
  * has the same lock as D3. One that sees PERCPU_DISABLED not set comes before D3, which sees the
  * batch's pages; so between D3 and D4 lists are empty, and zones can give out all that is free.
  *
+ * Who drains may wait for D2 for a while only, and then goes to D4 without D3: nothing has changed.
+ *
  * Nothing of an isolated block is on a list after D3, nor comes there later: no batch takes from
  * it, and who enters after D2 sees at P3 that it is isolated.
  *

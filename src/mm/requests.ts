@@ -47,7 +47,8 @@ export const RequestKind = {
   Discard: 3,
   /**
    * Pages that are to be free, 1 if for the first time: compacts for some milliseconds. Answers
-   * whether more is to be gained, whether so many are free, and how many pages it emptied.
+   * whether more is to be gained, whether so many are free, how many pages it emptied, and the slot
+   * of a thread that stays inside the guard, or -1; then lists are to be drained the next time.
    */
   Compact: 4,
   /** What a dead operator left: see recovery.ts. With `memHotplugLock` held for writing. */

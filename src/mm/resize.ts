@@ -18,6 +18,7 @@ import { load, store } from '#atomics'
 import { type Blocker, HotplugError } from '../lib/errors.ts'
 import { sizeText } from '../lib/units.ts'
 import { addMemory, removeBlock } from './add-remove.ts'
+import { Insider } from './blockers.ts'
 import { BlockState, REQUESTED_BLOCKS, ZoneKind } from './geometry.ts'
 import { blockName, exclusively, type Hotplug, isGone } from './hotplug.ts'
 import { nrManagedPages } from './memmap.ts'
@@ -246,16 +247,21 @@ class Resize {
   private async compact(): Promise<void> {
     const { geometry, requests } = this.hotplug
     const room = this.target * nrManagedPages(geometry)
+    const insider = new Insider()
+    let isDrained = false
     for (let round = 1; ; round++) {
       const wanted = Math.max(0, this.nrOnline() * nrManagedPages(geometry) - room)
-      const args = [wanted, round === 1 ? 1 : 0]
-      const answer = await exclusively(this.hotplug, this.limit, () =>
+      const args = [wanted, isDrained ? 0 : 1]
+      const answer: number[] = await exclusively(this.hotplug, this.limit, () =>
         requests.askAsync({ kind: RequestKind.Compact, args }),
       )
       const [hasMore, isFree] = [answer[0] === 1, answer[1] === 1]
+      const inside = answer[3]!
+      insider.note(inside)
+      isDrained ||= inside === -1
       this.report(answer[2]!)
       if (!hasMore || round >= (isFree ? TIDY_ROUNDS : ROUNDS_MAX)) return
-      this.limit.check()
+      this.limit.check(() => insider.blockers('memory'))
     }
   }
 

@@ -3,19 +3,20 @@ import { test } from 'node:test'
 import type { Batch, Leftover } from './migration.ts'
 import { sliceOf, sliceWords } from './slice.ts'
 
-const batch: Batch = { moved: 3, stopped: 'no' }
+const batch: Batch = { moved: 3, stopped: 'no', inside: -1 }
 const nothing: Leftover = { pages: 0, isUnmovable: false }
 
 test('what was done comes out of the words as it went in', () => {
   const leftover = { pages: 7, isUnmovable: true }
 
-  const slice = sliceOf(sliceWords(41, { ...batch, stopped: 'inside' }, leftover, 1.25))
+  const slice = sliceOf(sliceWords(41, { ...batch, stopped: 'inside', inside: 5 }, leftover, 1.25))
 
   deepEqual(slice, {
     moved: 41,
     left: 7,
     isUnmovable: true,
     stopped: 'inside',
+    inside: 5,
     longestBatchMs: 1.25,
   })
 })

@@ -2,6 +2,8 @@ import type { Batch, Leftover } from './migration.ts'
 
 const STOPS: readonly Batch['stopped'][] = ['no', 'empty', 'noRoom', 'inside']
 
+type Six = [number, number, number, number, number, number]
+
 /** What the service thread did for one request to move pages of a block. */
 export interface Slice {
   readonly moved: number
@@ -11,23 +13,32 @@ export interface Slice {
   readonly isUnmovable: boolean
   /** Why it went no further. */
   readonly stopped: Batch['stopped']
+  /** The slot of a thread that stays inside the guard, which it waits for; -1: of none. */
+  readonly inside: number
   readonly longestBatchMs: number
 }
 
 /** As words, for the answer to a request. */
 export function sliceWords(
   moved: number,
-  { stopped }: Batch,
+  { stopped, inside }: Batch,
   { pages, isUnmovable }: Leftover,
   longestBatchMs: number,
 ): number[] {
   const stop = STOPS.indexOf(stopped)
-  return [moved, pages, Number(isUnmovable), stop, Math.ceil(longestBatchMs * 1000)]
+  return [moved, pages, Number(isUnmovable), stop, Math.ceil(longestBatchMs * 1000), inside]
 }
 
 /** From such words. */
 export function sliceOf(words: readonly number[]): Slice {
-  const [moved, left, unmovable, stop, longest] = words as [number, number, number, number, number]
-  const longestBatchMs = longest / 1000
-  return { moved, left, isUnmovable: unmovable !== 0, stopped: STOPS[stop]!, longestBatchMs }
+  const [moved, left, unmovable, stop, longest, inside] = words as Six
+  const stopped = STOPS[stop]!
+  return {
+    moved,
+    left,
+    isUnmovable: unmovable !== 0,
+    stopped,
+    inside,
+    longestBatchMs: longest / 1000,
+  }
 }

@@ -6,6 +6,7 @@ import type { Words } from '#atomics'
 import { AddressSpace } from '../arch/address-space.ts'
 import { makeCollectionsControl } from '../collections/control.ts'
 import type { CollectionsContext, CollectionsControl } from '../collections/layout.ts'
+import { nameOfMap } from '../collections/registry.ts'
 import type { HotplugLocks } from '../locking/hotplug-locks.ts'
 import { Blocks } from '../mm/blocks.ts'
 import { type Geometry, type MemoryControl, makeMemoryControl, REQUESTS } from '../mm/geometry.ts'
@@ -67,6 +68,7 @@ export function openHotplug(memory: MachineMemory, locks: HotplugLocks): Omit<Ho
     pins: new Pins(slot, memory.pins),
     notifiers: new Notifiers(slot, memory.notifiers, { lock: locks.memAddRemoveLock }),
     requests: new Requests(control.events, REQUESTS, bell, memory.stop),
+    nameOfMap: map => nameOfMap(memory.collections, map),
   }
 }
 

@@ -78,6 +78,8 @@ export class MemoryDuties implements Duties {
   private readonly pins: Pins
   /** Retired pages that await a grace period. */
   private retired: number[] = []
+  /** The slot of a thread for which the last grace period waited in vain, or -1. */
+  private inside = -1
   /** `memAddRemoveLock`, while what a dead operator left waits to be undone. */
   private held: Held | null = null
   private readonly onOwed: () => void
@@ -126,7 +128,7 @@ export class MemoryDuties implements Duties {
   }
 
   serve(): boolean {
-    this.reclaims.serve(() => void this.reclaim())
+    this.reclaims.serve(() => void this.reclaim(() => this.drain()))
     this.undoDead()
     const request = this.requests.next()
     if (request === null) return false
@@ -197,15 +199,13 @@ export class MemoryDuties implements Duties {
   }
 
   private migrate(block: number, isFirst: boolean): readonly number[] {
-    if (isFirst) {
-      this.drain()
-      this.leavesSome = true
-    }
+    if (isFirst) this.leavesSome = true
+    const inside = isFirst ? this.tryDrain() : -1
     this.collect()
     const endsAt = now() + SLICE_MS
     let moved = 0
     let longestMs = 0
-    let last: Batch = { moved: 0, stopped: 'no' }
+    let last: Batch = { moved: 0, stopped: inside === -1 ? 'no' : 'inside', inside }
     while (last.stopped === 'no' && now() < endsAt) {
       const startedAt = now()
       last = this.migration.batch(block)
@@ -213,22 +213,23 @@ export class MemoryDuties implements Duties {
       moved += last.moved
       this.tools.serveBarriers()
     }
-    if (last.stopped === 'noRoom' && this.makeRoom()) last = { ...last, stopped: 'no' }
-    if (last.stopped !== 'no') this.migration.settle()
+    if (last.stopped === 'noRoom') last = this.makeRoom(last)
     return sliceWords(moved, last, this.migration.leftover(block), longestMs)
   }
 
   /**
-   * For what is migrated.
+   * For what is migrated. If there is none, and will be none, migration may have what is kept back.
    *
-   * @returns Whether there is some, or will be; if not, migration may have what is kept back.
+   * @returns What came of the batch that found no room.
    */
-  private makeRoom(): boolean {
-    const nrRetired = this.reclaim()
-    if (this.retired.length === 0) this.drain() // also what compaction has freed
+  private makeRoom(last: Batch): Batch {
+    const nrRetired = this.reclaim(() => void this.tryDrain())
+    if (this.retired.length === 0) this.tryDrain() // also what compaction has freed
     const isThere = nrFreePages(this.allocator) > nrReservePages(this.blocks) / 2
-    this.leavesSome = isThere || nrRetired > 0 || this.retired.length > 0
-    return this.leavesSome
+    const isHeldUp = this.retired.length > 0 || this.inside !== -1
+    this.leavesSome = isThere || nrRetired > 0 || isHeldUp
+    if (this.leavesSome) return { ...last, stopped: 'no', inside: this.inside }
+    return { ...last, inside: this.migration.trySettle() }
   }
 
   /** Free pages on threads' lists go back to their zones. */
@@ -237,14 +238,21 @@ export class MemoryDuties implements Duties {
     this.allocator.enableLists()
   }
 
+  /** As `drain`, but waits for nobody for long. @returns Who stays inside the guard, or -1. */
+  private tryDrain(): number {
+    this.inside = this.allocator.tryDrainAll(LOOKS)
+    if (this.inside === -1) this.allocator.enableLists()
+    return this.inside
+  }
+
   private discard(block: number): number {
     this.tools.locks.guard.synchronize()
     return this.real.discard(block * this.geometry.blockSize, this.geometry.blockSize)
   }
 
-  /** @returns Whether more is to be gained, whether so many pages are free, how many it emptied. */
+  /** @returns See `RequestKind.Compact`. */
   private compactSome(wanted: number, isFirst: boolean): readonly number[] {
-    if (isFirst) this.drain()
+    if (isFirst && this.tryDrain() !== -1) return [1, 0, 0, this.inside]
     const endsAt = now() + SLICE_MS
     let nrRetired = 1
     let nrEmptied = 0
@@ -255,7 +263,8 @@ export class MemoryDuties implements Duties {
       this.collect()
       this.tools.serveBarriers()
     }
-    return [nrRetired > 0 ? 1 : 0, nrFreePages(this.allocator) >= wanted ? 1 : 0, nrEmptied]
+    const isFree = nrFreePages(this.allocator) >= wanted
+    return [nrRetired > 0 ? 1 : 0, isFree ? 1 : 0, nrEmptied, this.inside]
   }
 
   /** Some pages are emptied, but none of a block that goes: those are moved, to room made here. */
@@ -278,13 +287,14 @@ export class MemoryDuties implements Duties {
   /**
    * Room for those who found none: as much again as is kept back, if that is not too much work.
    *
+   * @param drain Free pages on threads' lists go back to their zones.
    * @returns How many pages were emptied for it.
    */
-  private reclaim(): number {
+  private reclaim(drain: () => void): number {
     const reserve = nrReservePages(this.blocks)
     this.collect()
     // Threads' lists may have what is kept back, without which nothing can be compacted.
-    if (nrFreePages(this.allocator) <= reserve) this.drain()
+    if (nrFreePages(this.allocator) <= reserve) drain()
     const endsAt = now() + SLICE_MS
     let nrRetired = 0
     while (nrFreePages(this.allocator) <= 2 * reserve && now() < endsAt) {
@@ -299,10 +309,12 @@ export class MemoryDuties implements Duties {
 
   /** What was retired, or has moved, is free; later, if somebody stays inside the guard. */
   private collect(): void {
+    this.inside = -1
     const head = load(this.control.events, RETIRE_HEAD)
     if (head !== 0) for (const vpn of this.pages.takeRetired()) this.retired.push(vpn)
     if (this.retired.length === 0 && this.migration.isSettled()) return
-    if (this.tools.locks.guard.trySynchronize(LOOKS) !== -1) return
+    this.inside = this.tools.locks.guard.trySynchronize(LOOKS)
+    if (this.inside !== -1) return
     this.migration.freeOld()
     for (let i = 0; i < this.retired.length; i++) this.pages.release(this.retired[i]!)
     this.retired = []
