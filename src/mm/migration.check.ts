@@ -277,8 +277,9 @@ class M7BeforeNextM5 extends Migration {
     super.switchTo(from.slice(1), to.slice(1))
   }
 
-  override settle(): void {
+  override trySettle(): number {
     this.freeOld()
+    return -1
   }
 }
 
