@@ -14,6 +14,8 @@
  * beyond what was read of it meanwhile has nothing yet that the reader would have to see.
  *
  * Deaths. An operator that dies leaves a block on its way: see recovery.ts.
+ *
+ * Checked by recovery.check.ts.
  */
 import { load, store } from '#atomics'
 import { assert } from '../lib/assert.ts'

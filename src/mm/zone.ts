@@ -24,8 +24,8 @@
  * `PageAllocator.recoverDead`. HINT goes down before a page becomes free, and up after a look under
  * the lock: it may be too low, never too high.
  *
- * Blocks are looked at up to BLOCKS_HIGH: none from there on was ever given. HINT is not raised beyond
- * what was read of that, so that it hides no block that is added later.
+ * Blocks are looked at up to BLOCKS_HIGH: none from there on was ever given. HINT is not raised
+ * beyond what was read of that, so that it hides no block that is added later.
  *
  * `giveBlock` and `takeBlock` go by page words, and can be called again after a death in either. A
  * dead `takeBlock` is undone by Z2, with the block still isolated; ISOLATED ends with `giveBlock`.
