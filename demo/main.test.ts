@@ -72,7 +72,7 @@ test('when the watchdog ends act one, its process and its folder go too', async 
     const args = ['--act', 'shrink', '--watchdog', '0.3']
     const { status, stderr } = demo(args, { TMPDIR: folder })
 
-    match(stderr, /watchdog: it has not ended after 0.3 s/)
+    match(stderr, /watchdog: it has not ended after 0.3 s; loading into .*, for \d+ s\n/)
     equal(status, 1)
     deepEqual(readdirSync(folder), [])
     while (isInUse(folder)) await setTimeout(10)

@@ -32,11 +32,12 @@ function tryOptions(): Options | null {
 }
 
 async function main({ acts, nrThreads, ship: asked, ...rest }: Options): Promise<number> {
+  const voice = new Voice(rest.isJson)
   const watchdog = setTimeout(() => {
-    console.error(`\nwatchdog: it has not ended after ${rest.watchdogSeconds} s`)
+    const ended = `it has not ended after ${rest.watchdogSeconds} s`
+    console.error(`\nwatchdog: ${ended}; ${voice.doingText()}`)
     process.exit(EXIT.bad)
   }, rest.watchdogSeconds * 1000)
-  const voice = new Voice(rest.isJson)
   const shrunk = acts.includes('shrink') ? await shrink(voice, nrThreads) : null
   const ship = acts.includes('ship') ? await sail(voice, asked) : null
   clearTimeout(watchdog)

@@ -21,6 +21,8 @@ export class Voice {
   private readonly hasTerminal: boolean
   private hasBar = false
   private saidAt = 0
+  private doing = 'starting'
+  private doingSince = performance.now()
 
   constructor(isSilent: boolean) {
     this.isSilent = isSilent
@@ -36,6 +38,8 @@ export class Voice {
 
   /** How far it is, 0 to 1: a bar on a terminal, a line every few seconds in a pipe. */
   progress(what: string, part: number): void {
+    if (what !== this.doing) this.doingSince = performance.now()
+    this.doing = what
     if (this.isSilent) return
     const percent = Math.floor(part * 100)
     if (!this.hasTerminal) {
@@ -49,6 +53,11 @@ export class Voice {
     const bar = `${'#'.repeat(filled)}${'.'.repeat(30 - filled)}`
     process.stdout.write(`\r\x1b[K  ${bar} ${percent} % ${what}`)
     this.hasBar = true
+  }
+
+  /** What was last in progress, and for how long. */
+  doingText(): string {
+    return `${this.doing}, for ${Math.round((performance.now() - this.doingSince) / 1000)} s`
   }
 
   private wipe(): void {

@@ -28,7 +28,7 @@ export interface ShipData {
   /** Which of how many of its role. */
   readonly nth: number
   readonly of: number
-  /** Not 0 in its first word: come to an end. Records that are loaded; sailors that sail. */
+  /** Stop, if not 0; records that are loaded; sailors that sail; whether something is wrong. */
   readonly stop: Int32Array
   /** How often each record was updated. */
   readonly updates: Int32Array
@@ -142,6 +142,7 @@ function sail(): Sailed {
       failed++
       lastError = String(error)
     }
+    if (failed + wrong > 0) Atomics.store(data.stop, 3, 1)
   }
   const { readWaits, waits: writeWaits } = map
   const of = ({ counts, longestNs }: Latencies) => ({ counts, longestNs })

@@ -60,6 +60,11 @@ const HEADROOM_BLOCKS = 6
 const SPACE = 1.2
 const CHECK_MS = 50
 
+/** What it is at when no thread has a reason to take long: each was told to stop. */
+export const ENDING = 'all threads are to end'
+/** What it is at last. */
+export const COMPARING = 'comparing all records'
+
 /** Most that a ship's machine can have. */
 export const MEMORY_MAX = 4 * 2 ** 30
 
@@ -93,7 +98,7 @@ class Crew {
   private readonly machine: Machine
   private readonly voice: Voice
   private readonly options: ShipOptions
-  private readonly stop = new Int32Array(new SharedArrayBuffer(12))
+  private readonly stop = new Int32Array(new SharedArrayBuffer(16))
   private readonly updates: Int32Array
   private readonly originals: Int32Array
   private nrOriginals = 0
@@ -128,8 +133,10 @@ class Crew {
     const seconds = (performance.now() - startedAt) / 1000
     Atomics.store(this.stop, 0, 1)
     Atomics.notify(this.stop, 0)
+    this.voice.progress(ENDING, 1)
     const [sailed, operated, watched] = await ending
     const resident = residentBytes()
+    this.voice.progress(COMPARING, 1)
     const compared = await this.all<Compared>('compare', nrSailors)
     const ship = this.sumUp(
       { liveBytes, seconds, resident },
@@ -160,9 +167,11 @@ class Crew {
     this.nrOriginals += blocks.length
   }
 
+  /** Or until time is over, or something is wrong. */
   private async untilReplaced(startedAt: number): Promise<void> {
     const { seconds, voyages } = this.options
     while (performance.now() - startedAt < seconds * 1000) {
+      if (Atomics.load(this.stop, 3) > 0) return
       const left = this.originalsLeft()
       if (left === 0 && ++this.voyagesDone === voyages) return
       if (left === 0) this.layKeel()
