@@ -1,15 +1,18 @@
 /*
  * One run of the ship with one protection left out, or with none, and what came of it. A run that
- * did not do all in its time has not noticed anything, nor has one that this file had to end.
+ * did not do all in its time has not noticed anything, nor has one that this file had to end, or
+ * whose watchdog found it at work: only threads that were told to end, and do not, hang.
  */
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Ship } from '../../demo/ship.ts'
+import { COMPARING, ENDING, type Ship } from '../../demo/ship.ts'
 import { EXIT } from '../../demo/verdict.ts'
 
 const DEMO = fileURLToPath(new URL('../../demo/main.js', import.meta.url))
 const LIMIT_MS = 90_000
 const OUTPUT_MAX = 64 * 2 ** 20
+/** A watchdog says what was done last, and for how long; less is no hang, the run was slow. */
+const HANG_SECONDS = 10
 /** By which others end a process, not it itself. */
 const FROM_OUTSIDE: readonly string[] = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP']
 
@@ -60,8 +63,14 @@ export function endingOf({ status, signal, isTooLate, stdout, stderr }: Output):
   if (status === EXIT.unfinished) return unnoticed(`time was over, nothing wrong: ${done(stdout)}`)
   if (status !== EXIT.bad) return unnoticed(`it ended with ${status}: ${firstLine(stderr)}`)
   if (stdout !== '') return ofRecords(stdout) ? noticed(done(stdout)) : unnoticed(done(stdout))
-  const said = /^(watchdog: .*|\w*Error\b.*)$/m.exec(stderr)
-  return said === null ? unnoticed(`for no reason: ${firstLine(stderr)}`) : noticed(said[1]!)
+  const watchdog = /^watchdog: .*; (.*), for (\d+) s$/m.exec(stderr)
+  if (watchdog !== null) {
+    const [said, doing, seconds] = watchdog as unknown as [string, string, string]
+    const hangs = [ENDING, COMPARING].includes(doing) && Number(seconds) >= HANG_SECONDS
+    return hangs ? noticed(said) : unnoticed(`too slow: ${said}`)
+  }
+  const error = /^\w*Error\b.*$/m.exec(stderr)
+  return error === null ? unnoticed(`for no reason: ${firstLine(stderr)}`) : noticed(error[0])
 }
 
 /** Whether records are the reason. */
