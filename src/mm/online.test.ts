@@ -10,6 +10,7 @@ import {
   snapshot,
 } from '../../test/bodies/blocks.ts'
 import { HotplugError, type MemoryEvent, type OnlineType } from '../index.ts'
+import { ANSWER_WITHIN_MS } from './notifiers.ts'
 
 test('a block goes online in the zone that was asked for', async t => {
   const machine = await bootSmall(t)
@@ -143,6 +144,7 @@ for (const [manner, [behave, code, message]] of Object.entries(ODD)) {
     deepEqual(snapshot(machine), before)
     deepEqual(other, ['GOING_ONLINE 1 Movable', 'CANCEL_ONLINE 1 Movable'])
     registration[Symbol.dispose]()
+    hurryNotifiers(machine, ANSWER_WITHIN_MS)
     await machine.memory.online(1, 'online_movable')
     equal(told[0], 'GOING_ONLINE')
     assertWhole(machine)
