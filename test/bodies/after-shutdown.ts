@@ -84,6 +84,7 @@ export const STAYS: readonly string[] = [
   'Memory.pageSize',
   'Memory.maxBytes',
   'SharedMap.name',
+  'SharedMap.readWaits',
   'SharedMap.waits',
   'RawMemory.bytes',
   'RawMemory.owner',
