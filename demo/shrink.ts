@@ -49,8 +49,9 @@ export async function shrink(voice: Voice, nrThreads: number): Promise<Shrunk[]>
 }
 
 /**
- * Whether each way kept its records, and most of what hotplug took went back, more than with any
- * other. Where memory can only be zeroed, RSS says nothing.
+ * Whether each way kept its records, and with hotplug most of what was loaded went back and the
+ * least is left. RSS has fallen; by how much depends on what the engines of five threads took
+ * meanwhile. Where memory can only be zeroed, it says nothing.
  */
 export function hasShrunk(results: readonly Shrunk[]): boolean {
   if (results.some(({ wrong }) => wrong > 0)) return false
@@ -58,7 +59,7 @@ export function hasShrunk(results: readonly Shrunk[]): boolean {
   if (hotplug === undefined) return false
   const { discards, leftBytes, loadedBytes, returnedBytes } = hotplug
   const isLeast = results.every(one => one.leftBytes >= leftBytes)
-  const isMost = Math.min(returnedBytes, loadedBytes - leftBytes) > MOST * loadedBytes
+  const isMost = returnedBytes > MOST * loadedBytes && leftBytes < loadedBytes
   return !discards || (isLeast && isMost)
 }
 
