@@ -1,5 +1,6 @@
 /*
- * Readers and writers of the per-CPU semaphore in every order, with and without a death.
+ * Readers and writers of the per-CPU semaphore in every order: two and two; with a death three of
+ * them, and of all four 3,000 random schedules only (docs/benchmarks.md).
  *
  * Never: a writer inside with anybody else. Always: everybody gets in who asks, a death is told,
  * and the words end as they began. Four of the steps are left out to see it found; `npm run mutate`
