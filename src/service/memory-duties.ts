@@ -329,8 +329,8 @@ export class MemoryDuties implements Duties {
     const isLeft = this.held.ownerDied || isUnderWay(this.blocks)
     if (isLeft && !this.undo()) return
     if (this.blocks.going() !== 0) this.onOwed()
-    // Requests are made with the lock: what is there is of somebody who has left, and not to be done
-    // under the next one.
+    // Requests are made with the lock: what is there is of somebody who has left, and is not to be
+    // done under the next one.
     if (this.requests.next() !== null) this.requests.finish([])
     this.held.release()
     this.held = null

@@ -63,7 +63,7 @@ export interface EndOptions {
   readonly isDeadly?: boolean
   /** Frames are moved by the model itself: they do not say of which page they are. */
   readonly isMoved?: boolean
-  /** Somebody stopped in the middle, and nobody recovers: what else must hold is all that is looked at. */
+  /** Somebody stopped in the middle, and nobody recovers: only what else must hold is looked at. */
   readonly isCut?: boolean
   /** What each key has in the end, if that is certain: keys and values of one word. */
   readonly content?: readonly (readonly [number, number])[]
