@@ -34,6 +34,8 @@ test('a break is noticed by records, an exception, a crash, or the watchdog', ()
   match(ending({ status: EXIT.bad, stderr: thrown }).text, /^AssertionError .*: blocks: 1, 2 are$/)
   deepEqual(isNoticed({ status: EXIT.bad, stderr: watchdog(ENDING, 15) }), true)
   deepEqual(isNoticed({ status: EXIT.bad, stderr: watchdog(COMPARING, 15) }), true)
+  const both = `${thrown}\n${watchdog('9 blocks are old', 15)}`
+  deepEqual(isNoticed({ status: EXIT.bad, stderr: both }), true)
   deepEqual(isNoticed({ signal: 'SIGSEGV' }), true)
 })
 
@@ -41,6 +43,7 @@ test('a break is not noticed by running out of time, or by what has nothing to d
   deepEqual(isNoticed({ status: EXIT.unfinished, stdout: stdout({ voyagesDone: 1 }) }), false)
   deepEqual(isNoticed({ status: EXIT.bad, stdout: stdout({ readWaits: 1 }) }), false)
   deepEqual(isNoticed({ status: EXIT.bad, stderr: watchdog('9 blocks are old', 15) }), false)
+  deepEqual(isNoticed({ signal: 'SIGTRAP', stderr: watchdog('9 blocks are old', 15) }), false)
   deepEqual(isNoticed({ status: EXIT.bad, stderr: watchdog(ENDING, 1) }), false)
   deepEqual(isNoticed({ status: EXIT.bad, stderr: 'killed' }), false)
   deepEqual(isNoticed({ status: EXIT.refused, stderr: 'npm start: --size is foo' }), false)

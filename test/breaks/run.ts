@@ -58,19 +58,21 @@ export function endingOf({ status, signal, isTooLate, stdout, stderr }: Output):
   const noticed = (text: string): Ending => ({ isGood: false, isNoticed: true, text })
   if (isTooLate) return unnoticed(`neither it nor its watchdog ended it in ${LIMIT_MS / 1000} s`)
   if (signal !== null && FROM_OUTSIDE.includes(signal)) return unnoticed(`ended by ${signal}`)
-  if (signal !== null) return noticed(`it crashed, ${signal}`)
   if (status === EXIT.good) return { isGood: true, isNoticed: false, text: 'all well' }
+  const error = /^\w*Error\b.*$/m.exec(stderr)
+  if (error !== null) return noticed(error[0])
+  const watchdog = /^watchdog: .*; (.*), for (\d+) s$/m.exec(stderr)
+  if (watchdog !== null) return isHang(watchdog) ? noticed(watchdog[0]) : unnoticed(watchdog[0])
+  if (signal !== null) return noticed(`it crashed, ${signal}`)
   if (status === EXIT.unfinished) return unnoticed(`time was over, nothing wrong: ${done(stdout)}`)
   if (status !== EXIT.bad) return unnoticed(`it ended with ${status}: ${firstLine(stderr)}`)
-  if (stdout !== '') return ofRecords(stdout) ? noticed(done(stdout)) : unnoticed(done(stdout))
-  const watchdog = /^watchdog: .*; (.*), for (\d+) s$/m.exec(stderr)
-  if (watchdog !== null) {
-    const [said, doing, seconds] = watchdog as unknown as [string, string, string]
-    const hangs = [ENDING, COMPARING].includes(doing) && Number(seconds) >= HANG_SECONDS
-    return hangs ? noticed(said) : unnoticed(`too slow: ${said}`)
-  }
-  const error = /^\w*Error\b.*$/m.exec(stderr)
-  return error === null ? unnoticed(`for no reason: ${firstLine(stderr)}`) : noticed(error[0])
+  if (stdout === '') return unnoticed(`for no reason: ${firstLine(stderr)}`)
+  return ofRecords(stdout) ? noticed(done(stdout)) : unnoticed(done(stdout))
+}
+
+/** Whether what a watchdog said was last done takes that long only if something hangs. */
+function isHang([, doing, seconds]: RegExpExecArray): boolean {
+  return [ENDING, COMPARING].includes(doing!) && Number(seconds) >= HANG_SECONDS
 }
 
 /** Whether records are the reason. */
