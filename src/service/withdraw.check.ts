@@ -17,16 +17,14 @@ import {
 import type { Seen } from '../../test/litmus/map-ends.ts'
 import { mustFail } from '../check/model.ts'
 import { MapCore } from '../collections/map-core.ts'
-import { ABSENT } from '../collections/reader.ts'
+import { ABSENT, LARGE } from '../collections/reader.ts'
 import { assert } from '../lib/assert.ts'
-import { type MemoryControl, WRITE_PROTECT_EVENT } from '../mm/geometry.ts'
+import { type Geometry, type MemoryControl, WRITE_PROTECT_EVENT } from '../mm/geometry.ts'
 import { withdrawPages } from './withdraw.ts'
 
-/** The first and the last page that maps may have; the one after is of zeros. */
-const FIRST = 2
-const LAST = 6
-const PAGE_WORDS = 32
-const ENTRY_WORDS = 8
+/** Words of a page that has left, of which none may be written. */
+const POISONED_WORDS = 8
+const LARGE_BYTES = 40
 const STOPPED = 'stopped'
 
 type Withdraw = typeof withdrawPages
@@ -54,21 +52,22 @@ function service(withdraw: Withdraw, waits: boolean): Thread {
     name: 'service',
     body: face => {
       const { guard, memory } = contextOf(face)
+      const { nrFrames, pageWords } = memory.geometry
       store(face.h, STOP, 1) // E1
-      fillPlain(face.f, (LAST + 1) * PAGE_WORDS, 0, PAGE_WORDS)
-      withdraw(memory, LAST + 1) // E2
+      fillPlain(face.f, (nrFrames - 1) * pageWords, 0, pageWords)
+      withdraw(memory, nrFrames - 1) // E2
       add(face.e, WRITE_PROTECT_EVENT, 1)
       notify(face.e, WRITE_PROTECT_EVENT)
       if (waits) guard.synchronize() // E3
-      poison(face.f) // E4
+      poison(face.f, memory.geometry) // E4
     },
   }
 }
 
-/** The first words of each page, which have an entry. */
-function poison(words: Words): void {
-  for (let pfn = FIRST; pfn <= LAST; pfn++) {
-    for (let i = 0; i < ENTRY_WORDS; i++) store(words, pfn * PAGE_WORDS + i, POISON)
+/** The first words of each page that maps may have: of all but the page of zeros. */
+function poison(words: Words, { memmapPages, nrFrames, pageWords }: Geometry): void {
+  for (let pfn = memmapPages; pfn < nrFrames - 1; pfn++) {
+    for (let i = 0; i < POISONED_WORDS; i++) store(words, pfn * pageWords + i, POISON)
   }
 }
 const READER: Thread = {
@@ -89,14 +88,41 @@ const REPLACER: Thread = {
   body: face => untilStopped(() => set(mapOf(face), 1, 7)),
 }
 
-/** Nobody has written what had left. */
+/** Reads a value that is on pages of its own: ones, or nothing. */
+const LARGE_READER: Thread = {
+  name: 'reader',
+  body: face =>
+    untilStopped(() => {
+      const core = mapOf(face)
+      select(core, 1)
+      const nrBytes = core.read()
+      const value = nrBytes === LARGE ? core.readLarge() : null
+      const stop = load(face.h, STOP)
+      if (value === null) {
+        assert(stop === 1, 'a key is lost of a machine that is')
+        return
+      }
+      for (const byte of value) assert(byte === 1, 'a reader found what has left')
+    }),
+}
+
+/** Key 1 has a large value of ones. */
+function seedLarge(face: Face): void {
+  const core = new MapCore(contextOf(face), 0)
+  select(core, 1)
+  core.writeLarge(new Uint8Array(LARGE_BYTES).fill(1), null)
+  core.heap.close()
+}
+
+/** Nobody has written what had left: pages 2 to 6, of 32 words. */
 function isPoisoned({ f }: Seen): boolean {
-  for (let pfn = FIRST; pfn <= LAST; pfn++) {
-    for (let i = 0; i < ENTRY_WORDS; i++) if (f[pfn * PAGE_WORDS + i] !== POISON) return false
+  for (let pfn = 2; pfn <= 6; pfn++) {
+    for (let i = 0; i < POISONED_WORDS; i++) if (f[pfn * 32 + i] !== POISON) return false
   }
   return true
 }
 const SETTING = { keys: [1], isCut: true, also: isPoisoned }
+const LARGE_SETTING = { isCut: true, isSmall: true, seed: seedLarge }
 
 /** Pages keep their frames. */
 function protectsOnly(memory: MemoryControl): void {
@@ -109,6 +135,11 @@ function withdrawsNothing(): void {}
 export const models = [
   bucket('the machine ends beside a reader', [service(withdrawPages, true), READER], SETTING),
   bucket('the machine ends beside a writer', [service(withdrawPages, true), REPLACER], SETTING),
+  bucket(
+    'the machine ends beside a reader of a large value',
+    [service(withdrawPages, true), LARGE_READER],
+    LARGE_SETTING,
+  ),
   mustFail(
     bucket('the machine ends, pages keep frames', [service(protectsOnly, true), READER], SETTING),
     { kind: 'exception' },
