@@ -31,7 +31,7 @@ interface Store {
 /** So that what is garbage for a moment says little. */
 const YOUNG_MIB = 2
 
-type Command = 'begin' | 'load' | 'read' | 'delete' | 'check'
+type Command = 'begin' | 'load' | 'read' | 'delete' | 'settle' | 'check'
 
 if (isMainThread) {
   const [way, of, folder] = process.argv.slice(2) as [Way, string, string]
@@ -54,14 +54,20 @@ async function main(way: Way, of: number, folder: string): Promise<void> {
     })
     return (await Promise.all(said)).reduce((a, b) => a + b)
   }
+  /** Resident memory when nobody has garbage. */
+  const settledBytes = async (): Promise<number> => {
+    await tell('settle')
+    collect()
+    return residentBytes()
+  }
   await tell('begin')
-  const before = settledBytes()
+  const before = await settledBytes()
   const records = await tell('load')
   const misread = await tell('read')
-  const loadedBytes = settledBytes() - before
+  const loadedBytes = (await settledBytes()) - before
   await tell('delete')
   const returnedBytes = (await machine?.memory.resize('4MiB'))?.returnedBytes ?? 0
-  const leftBytes = settledBytes() - before
+  const leftBytes = (await settledBytes()) - before
   const wrong = misread + (await tell('check'))
   const discards = machine?.capabilities.discard ?? false
   const result: Shrunk = { way, records, loadedBytes, leftBytes, returnedBytes, discards, wrong }
@@ -70,10 +76,10 @@ async function main(way: Way, of: number, folder: string): Promise<void> {
   await machine?.shutdown()
 }
 
-/** Resident memory without this thread's garbage; the others have collected theirs. */
-function settledBytes(): number {
+/** Twice: what the first finds may let more go. */
+function collect(): void {
   globalThis.gc?.()
-  return residentBytes()
+  globalThis.gc?.()
 }
 
 function serve(data: ThreadData): void {
@@ -81,6 +87,10 @@ function serve(data: ThreadData): void {
   const isShared = data.way !== 'a Map per thread'
   const isMine = (i: number): boolean => !isShared || i % data.of === data.nth
   const run = async (command: Command): Promise<number> => {
+    if (command === 'settle') {
+      collect()
+      return 0
+    }
     let count = 0
     let i = -1
     for (const { key, value } of readWordnet()) {
@@ -95,7 +105,6 @@ function serve(data: ThreadData): void {
       }
     }
     await store.settle?.()
-    globalThis.gc?.()
     return count
   }
   parentPort?.on('message', async (command: Command) => parentPort?.postMessage(await run(command)))

@@ -31,10 +31,12 @@ export interface Shrunk {
   readonly wrong: number
 }
 
-/** More than this part of what loading took must go back: as the machine says, and as RSS does. */
+/** More than this part of what loading took the machine must give back. */
 const MOST = 0.5
 /** For all ways alike: what glibc keeps for each thread is noise, as large as what is measured. */
 const MALLOC_ARENA_MAX = '1'
+/** And what V8 keeps for main's young objects. */
+const YOUNG = '--max-semi-space-size=1'
 
 /** Runs all ways, one after the other. */
 export async function shrink(voice: Voice, nrThreads: number): Promise<Shrunk[]> {
@@ -82,7 +84,7 @@ function shrunkText(results: readonly Shrunk[]): string {
 async function measure(way: Way, nrThreads: number): Promise<Shrunk> {
   const file = fileURLToPath(new URL('./shrink-process.js', import.meta.url))
   const folder = mkdtempSync(join(tmpdir(), 'hotplug-shrink-'))
-  const args = ['--expose-gc', ...process.execArgv, file, way, String(nrThreads), folder]
+  const args = ['--expose-gc', YOUNG, ...process.execArgv, file, way, String(nrThreads), folder]
   const env = { ...process.env, MALLOC_ARENA_MAX }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'inherit'] })
   const clear = (): void => {
