@@ -3,6 +3,7 @@
  */
 import { add, compareExchange, load, store, type Words } from '#atomics'
 import { aliveThreads, bugOf, slotOf } from '../../test/litmus/threads.ts'
+import type { Declare } from '../check/layout.ts'
 import { model, mustFail } from '../check/model.ts'
 import { assert } from '../lib/assert.ts'
 import { Slots, tokenOf } from '../locking/slots.ts'
@@ -79,15 +80,20 @@ function alone(face: Face): void {
   assert(left === null, 'what was released is told')
 }
 
+/** One record, the page that it names, and so many threads. */
+function declare(t: Declare, nrThreads: number) {
+  return {
+    p: t.int32(RECORDS),
+    page: t.int32(PAGE_WORDS),
+    s: t.int32(Slots.words(nrThreads), { init: aliveThreads }),
+  }
+}
+
 /** Holders that want one record, and one who looks at it. */
 function looking(name: string, K: Kind, { count, times }: { count: number; times: number }) {
   return model({
     name,
-    shared: t => ({
-      p: t.int32(RECORDS),
-      page: t.int32(PAGE_WORDS),
-      s: t.int32(Slots.words(3), { init: aliveThreads }),
-    }),
+    shared: t => declare(t, 3),
     threads: [
       { name: 'holder', count, body: face => holder(face, K, times) },
       { name: 'onlooker', body: face => onlooker(face, K) },
@@ -107,11 +113,7 @@ function settle(face: Face): void {
 function holderDies(name: string, K: Kind) {
   return model({
     name,
-    shared: t => ({
-      p: t.int32(RECORDS),
-      page: t.int32(PAGE_WORDS),
-      s: t.int32(Slots.words(2), { init: aliveThreads }),
-    }),
+    shared: t => declare(t, 2),
     threads: [
       {
         name: 'holder',
@@ -179,11 +181,7 @@ function recoveryDies(name: string, K: Kind) {
 function holderLeaves(name: string, K: Kind) {
   return model({
     name,
-    shared: t => ({
-      p: t.int32(RECORDS),
-      page: t.int32(PAGE_WORDS),
-      s: t.int32(Slots.words(3), { init: aliveThreads }),
-    }),
+    shared: t => declare(t, 3),
     threads: [
       {
         name: 'leaver',
@@ -293,11 +291,7 @@ const two = { count: 2, times: 1 }
 export const models = [
   model({
     name: 'pins: one alone',
-    shared: t => ({
-      p: t.int32(RECORDS),
-      page: t.int32(PAGE_WORDS),
-      s: t.int32(Slots.words(1), { init: aliveThreads }),
-    }),
+    shared: t => declare(t, 1),
     threads: [{ name: 'holder', body: alone }],
     atEnd: s => s.p[WORD] === 0,
   }),

@@ -70,40 +70,35 @@ function poison(words: Words, { memmapPages, nrFrames, pageWords }: Geometry): v
     for (let i = 0; i < POISONED_WORDS; i++) store(words, pfn * pageWords + i, POISON)
   }
 }
-const READER: Thread = {
-  name: 'reader',
-  body: face =>
-    untilStopped(() => {
-      const core = mapOf(face)
-      select(core, 1)
-      const nrBytes = core.read()
-      const stop = load(face.h, STOP)
-      if (nrBytes === ABSENT) assert(stop === 1, 'a key is lost of a machine that is')
-      else assert(core.value[0] === OLD + 1, 'a reader found what has left')
-    }),
+
+/** Reads key 1: all of its value is `byte`; or there is nothing, and the machine stops. */
+function reader(byte: number): Thread {
+  return {
+    name: 'reader',
+    body: face =>
+      untilStopped(() => {
+        const core = mapOf(face)
+        select(core, 1)
+        const nrBytes = core.read()
+        const value = nrBytes === LARGE ? core.readLarge() : smallValue(core, nrBytes)
+        const stop = load(face.h, STOP)
+        if (value === null) assert(stop === 1, 'a key is lost of a machine that is')
+        else for (const each of value) assert(each === byte, 'a reader found what has left')
+      }),
+  }
 }
+
+function smallValue(core: MapCore, nrBytes: number): Iterable<number> | null {
+  return nrBytes === ABSENT ? null : [core.value[0]!]
+}
+
+const READER = reader(OLD + 1)
+/** Of a value that is on pages of its own. */
+const LARGE_READER = reader(1)
 
 const REPLACER: Thread = {
   name: 'writer',
   body: face => untilStopped(() => set(mapOf(face), 1, 7)),
-}
-
-/** Reads a value that is on pages of its own: ones, or nothing. */
-const LARGE_READER: Thread = {
-  name: 'reader',
-  body: face =>
-    untilStopped(() => {
-      const core = mapOf(face)
-      select(core, 1)
-      const nrBytes = core.read()
-      const value = nrBytes === LARGE ? core.readLarge() : null
-      const stop = load(face.h, STOP)
-      if (value === null) {
-        assert(stop === 1, 'a key is lost of a machine that is')
-        return
-      }
-      for (const byte of value) assert(byte === 1, 'a reader found what has left')
-    }),
 }
 
 /** Key 1 has a large value of ones. */
@@ -121,6 +116,7 @@ function isPoisoned({ f }: Seen): boolean {
   }
   return true
 }
+
 const SETTING = { keys: [1], isCut: true, also: isPoisoned }
 const LARGE_SETTING = { isCut: true, isSmall: true, seed: seedLarge }
 
