@@ -15,8 +15,8 @@ import {
   VirtualState,
 } from './geometry.ts'
 import { blockName, type Hotplug } from './hotplug.ts'
-import { isFreeWord, loadPageWord, payloadOfWord, stateOfWord } from './memmap.ts'
-import { pteAt, pteOf } from './page-table.ts'
+import { blockOfPfn, isFreeWord, loadPageWord, payloadOfWord, stateOfWord } from './memmap.ts'
+import { pfnOf, pteAt } from './page-table.ts'
 import { mapOfOwner } from './virtual-pages.ts'
 
 /** Pages that a failure names. */
@@ -41,7 +41,7 @@ export function blockersOf(hotplug: Hotplug, block: number, unmovable = false): 
 }
 
 function blockerOf(hotplug: Hotplug, pfn: number, word: number): Blocker {
-  const device = blockName(pfn >>> hotplug.geometry.pagesPerBlockShift)
+  const device = blockName(blockOfPfn(hotplug.geometry, pfn))
   const payload = payloadOfWord(word)
   switch (stateOfWord(word)) {
     case PageState.Raw: {
@@ -78,7 +78,7 @@ function mappedBlocker(
     const slot = slotOfToken(payloadOfWord(state))
     return { owner, reason: `page ${pfn} was just taken by slot ${slot} for ${owner}` }
   }
-  const isThere = load(pageTable, pteAt(vpn)) >>> 1 === pteOf(pfn) >>> 1
+  const isThere = pfnOf(load(pageTable, pteAt(vpn))) === pfn
   if (isThere) return { owner, reason: `page ${pfn} of ${owner} has not moved yet` }
   return { reason: `page ${pfn} has moved, and may still be looked at` }
 }

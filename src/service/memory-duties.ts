@@ -30,7 +30,7 @@ import {
   RETIRE_HEAD,
   ZoneKind,
 } from '../mm/geometry.ts'
-import { blockOfPfn } from '../mm/memmap.ts'
+import { blockOfPfn, pageOfPfn } from '../mm/memmap.ts'
 import { type Batch, Migration } from '../mm/migration.ts'
 import { Notifiers } from '../mm/notifiers.ts'
 import { PageAllocator } from '../mm/page-allocator.ts'
@@ -359,20 +359,22 @@ export class MemoryDuties implements Duties {
   /** Half of what is kept back is for compaction, which gives more than it takes; if it does. */
   private takeTarget(): number {
     const isKeptBack = nrFreePages(this.allocator) <= nrReservePages(this.blocks) / 2
-    if (isKeptBack && this.leavesSome) return -1
+    return isKeptBack && this.leavesSome ? -1 : this.takeFrame()
+  }
+
+  /** Past the lists; -1: not one is free. */
+  private takeFrame(): number {
     const pfn = this.allocator.zones[ZoneKind.Movable]!.alloc(0)
     return pfn === -1 ? this.allocator.zones[ZoneKind.Normal]!.alloc(0) : pfn
   }
 
   /** A frame of zeros; -1: not one is free. */
   private takeBlank(): number {
-    const { allocator, geometry } = this
-    let pfn = allocator.zones[ZoneKind.Movable]!.alloc(0)
-    if (pfn === -1) pfn = allocator.zones[ZoneKind.Normal]!.alloc(0)
+    const { geometry } = this
+    const pfn = this.takeFrame()
     if (pfn === -1) return -1
-    const words = this.space.block(pfn >>> geometry.pagesPerBlockShift)
-    const page = pfn & (geometry.pagesPerBlock - 1)
-    fillPlain(words, page << geometry.pageWordsShift, 0, geometry.pageWords)
+    const words = this.space.block(blockOfPfn(geometry, pfn))
+    fillPlain(words, pageOfPfn(geometry, pfn) << geometry.pageWordsShift, 0, geometry.pageWords)
     return pfn
   }
 
