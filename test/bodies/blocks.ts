@@ -181,6 +181,23 @@ export function assertWhole(machine: Machine): void {
   equal(used, (nrPages - nrFree) * machine.memory.pageSize)
 }
 
+/** As `assertWhole`, once the service thread has repaired what a dead thread was changing. */
+export async function untilWhole(machine: Machine): Promise<void> {
+  let wrong: unknown
+  const isWhole = (): boolean => {
+    try {
+      assertWhole(machine)
+      return true
+    } catch (error) {
+      wrong = error
+      return false
+    }
+  }
+  await until('lists, counters and states belong together', isWhole).catch(error => {
+    throw wrong ?? error
+  })
+}
+
 function freeAndAll(machine: Machine): { nrFree: number; nrPages: number } {
   const { hotplug } = insides(machine)
   const nrFree = hotplug.zones.reduce((sum, zone) => sum + zone.nrFree(), 0)

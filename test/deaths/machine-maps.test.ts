@@ -6,7 +6,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import type { SharedMap } from '../../src/collections/shared-map.ts'
 import { Machine } from '../../src/index.ts'
-import { assertWhole, nrHeld, SMALL } from '../bodies/blocks.ts'
+import { nrHeld, SMALL, untilWhole } from '../bodies/blocks.ts'
 import type { MapVictim } from '../bodies/maps.ts'
 import { killAtEach, sweepText } from '../kill.ts'
 import { until } from '../thread.ts'
@@ -52,7 +52,7 @@ for (const call of MACHINE_CALLS) {
         map.clear()
         map.close()
         await until('no page is held', () => nrHeld(machine) <= SERVICE_PAGES)
-        assertWhole(machine)
+        await untilWhole(machine)
         equal(map.size, 0)
       },
     })
