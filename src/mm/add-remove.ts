@@ -4,8 +4,9 @@
  *     add                                         remove
  *     A1  addresses, which cost nothing           V1  Offline, else EBUSY
  *     A2  Adding: reserved for this operation     V2  Removing
- *     A3  no huge pages, records of its pages     V3  its memory goes back to the system;
- *         in its first ones                           if that keeps it: Offline, EBUSY
+ *     A3  no huge pages, records of its pages     V3  its memory goes back to the system, after a
+ *         in its first ones                           grace period; if that keeps it, or there is
+ *                                                     no such period in time: Offline, an error
  *     A4  Offline                                 V4  Absent
  *
  * A block has addresses before it is Adding: who finds it so, and its operator dead, discards it.
@@ -15,6 +16,7 @@
  */
 import { type Blocker, HotplugError } from '../lib/errors.ts'
 import { sizeText } from '../lib/units.ts'
+import { Insider } from './blockers.ts'
 import { BlockState } from './geometry.ts'
 import {
   blockName,
@@ -182,14 +184,26 @@ export async function removeBlock(
 }
 
 async function leave(hotplug: Hotplug, block: number, limit?: Limit): Promise<number> {
-  const { blocks, requests } = hotplug
+  const { blocks } = hotplug
   await transition(hotplug, () => beginRemove(blocks, block), limit) // V2
   try {
-    const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block] }) // V3
+    const returnedBytes = await discard(hotplug, block, limit) // V3
     await transition(hotplug, () => finishRemove(blocks, block)) // V4
-    return answer[0]! * DISCARD_UNIT
+    return returnedBytes
   } catch (error) {
     if (!isGone(hotplug)) await transition(hotplug, () => undoRemove(blocks, block))
     throw error
+  }
+}
+
+/** V3. Nothing has gone before nobody is inside the guard; until then the operation can give up. */
+async function discard({ requests }: Hotplug, block: number, limit?: Limit): Promise<number> {
+  const insider = new Insider()
+  for (;;) {
+    const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block] })
+    const inside = answer[1]!
+    if (inside === -1) return answer[0]! * DISCARD_UNIT
+    insider.note(inside)
+    limit?.check(() => insider.blockers(blockName(block)))
   }
 }

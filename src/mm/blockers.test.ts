@@ -138,6 +138,28 @@ test('who enters the guard in the middle does not hold up the deadline, and is n
   assertWhole(machine)
 })
 
+test('a remove ends in time while a thread stays inside the guard, and the block is offline', async t => {
+  const machine = await bootSmall(t)
+  await machine.memory.offline(1)
+  await using insider = await Insider.start(machine)
+  insider.enter()
+  const before = snapshot(machine)
+
+  const { code, blockedBy } = await failure(machine.memory.remove(1, { deadlineMs: DEADLINE_MS }))
+
+  equal(code, 'ETIMEDOUT')
+  equal(blockedBy![0]!.reason, 'slot 2 stays inside the guard')
+  deepEqual(snapshot(machine), before)
+  const removed = machine.memory.remove(1)
+  await insider.leave()
+  await removed
+  deepEqual(
+    machine.memory.blocks().map(({ block }) => block),
+    [0],
+  )
+  assertWhole(machine)
+})
+
 test('a resize whose time is up names the thread that stays inside the guard', async t => {
   const machine = await bootSmall(t)
   await using insider = await Insider.start(machine)

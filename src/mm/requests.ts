@@ -43,7 +43,10 @@ export const RequestKind = {
   Prepare: 1,
   /** Block, 1 if for the first time: moves pages for some milliseconds. Answers as `Slice`. */
   Migrate: 2,
-  /** Block: its memory leaves. Answers how many units of `DISCARD_UNIT` bytes have. */
+  /**
+   * Block: its memory leaves. Answers how many units of `DISCARD_UNIT` bytes have, and -1; or the
+   * slot of a thread that stays inside the guard: then nothing has left, and is to be asked again.
+   */
   Discard: 3,
   /**
    * Pages that are to be free, 1 if for the first time: compacts for some milliseconds. Answers
@@ -53,11 +56,11 @@ export const RequestKind = {
   Compact: 4,
   /** What a dead operator left: see recovery.ts. With `memHotplugLock` held for writing. */
   Recover: 5,
-  /** Block: its free pages leave, as far as they lie together. Answers as Discard. */
+  /** Block: its free pages leave, as far as they lie together. Answers how many units have. */
   Trim: 6,
 } as const
 
-/** In what the answer to Discard counts. */
+/** In what answers count bytes that leave. */
 export const DISCARD_UNIT = 4096
 
 /** How requests reach the service thread. */

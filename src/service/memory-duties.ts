@@ -185,7 +185,7 @@ export class MemoryDuties implements Duties {
       case RequestKind.Migrate:
         return this.migrate(first, second === 1)
       case RequestKind.Discard:
-        return [this.discard(first) / DISCARD_UNIT]
+        return this.discard(first)
       case RequestKind.Compact:
         return this.compactSome(first, second === 1)
       case RequestKind.Trim:
@@ -245,9 +245,12 @@ export class MemoryDuties implements Duties {
     return this.inside
   }
 
-  private discard(block: number): number {
-    this.tools.locks.guard.synchronize()
-    return this.real.discard(block * this.geometry.blockSize, this.geometry.blockSize)
+  /** @returns See `RequestKind.Discard`. */
+  private discard(block: number): readonly number[] {
+    const { blockSize } = this.geometry
+    const inside = this.tools.locks.guard.trySynchronize(LOOKS)
+    if (inside !== -1) return [0, inside]
+    return [this.real.discard(block * blockSize, blockSize) / DISCARD_UNIT, -1]
   }
 
   /** @returns See `RequestKind.Compact`. */
