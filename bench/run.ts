@@ -12,7 +12,8 @@ import { parseArgs } from 'node:util'
 import { checkAll, compareWithSpin } from './checker.ts'
 import { measureLocks } from './locks.ts'
 import { MAP_SETTINGS, measureMaps } from './map.ts'
-import { measureArrivals, measureMoves, measureSpace } from './memory.ts'
+import { measureArrivals, measureIdle, measureSpace } from './memory.ts'
+import { measureMoves } from './moves.ts'
 import { measureReaders } from './readers.ts'
 import {
   checkTable,
@@ -59,9 +60,10 @@ const parts = new Map<string, () => Promise<Table[]>>([
   [
     'memory',
     async () => [
-      memoryTable('Memory in use that leaves', await measureMoves()),
+      memoryTable('Memory in use that leaves', await measureMoves(Number(values.rounds))),
       memoryTable('Memory that arrives', await measureArrivals()),
       memoryTable('Space', await measureSpace()),
+      memoryTable('Idle', await measureIdle()),
     ],
   ],
   [

@@ -51,6 +51,8 @@ import { withdrawPages } from './withdraw.ts'
 const SLICE_MS = 8
 /** Pages that are compacted at a time. */
 const COMPACT_PAGES = 64
+/** How many times as long as it took to look at all pages for too little it is not done again. */
+const REST_FACTOR = 50
 /** Looks at readers before what was retired is left for later. */
 const LOOKS = 10
 
@@ -85,6 +87,8 @@ export class MemoryDuties implements Duties {
   private readonly onOwed: () => void
   /** Whether migration leaves compaction some pages, because that still makes room for it. */
   private leavesSome = true
+  /** When pages are looked at again though nobody asks for room. */
+  private restsUntil = 0
 
   constructor(
     tools: Tools,
@@ -143,9 +147,14 @@ export class MemoryDuties implements Duties {
 
   tick(): boolean {
     this.collect()
+    const startedAt = now()
+    if (startedAt < this.restsUntil) return false
     const nrRetired = this.compact(this.below())
     this.collect()
-    return nrRetired > COMPACT_PAGES / 2 // a few are not worth a look at all pages
+    const isWorthMore = nrRetired > COMPACT_PAGES / 2 // a few are not worth a look at all pages
+    const endedAt = now()
+    if (!isWorthMore) this.restsUntil = endedAt + REST_FACTOR * (endedAt - startedAt)
+    return isWorthMore
   }
 
   recover(): void {
