@@ -1,12 +1,16 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
-import { assertWhole, bootSmall, insides } from '../../test/bodies/blocks.ts'
+import { setTimeout } from 'node:timers/promises'
+import { assertWhole, bootSmall, insides, nrHeld } from '../../test/bodies/blocks.ts'
+import { until } from '../../test/thread.ts'
 import type { Machine, SharedMap } from '../index.ts'
 import { nrFreePages, nrReservePages } from './room.ts'
 
 const VALUE = 'v'.repeat(3000)
 /** Does not fit beside others on a page. */
 const LARGE = 'w'.repeat(150_000)
+const NR_VALUES = 2000
+const IDLE_MS = 200
 const SIZES = { memory: '8MiB', maxMemory: '16MiB' } as const
 
 function mapOf(machine: Machine): SharedMap<string> {
@@ -64,6 +68,19 @@ test('after deletes there is room again', async t => {
   equal(map.get('large'), LARGE)
   for (let i = 1; i < nrKeys; i += 2) equal(map.get(`key${i}`), VALUE)
   assertWhole(machine)
+})
+
+test('pages go that have little left on them, though nobody asks for room', async t => {
+  const machine = await bootSmall(t, SIZES)
+  const map = mapOf(machine)
+  for (let i = 0; i < NR_VALUES; i++) map.set(`key${i}`, VALUE)
+  const before = nrHeld(machine)
+  await setTimeout(IDLE_MS) // the service thread has looked in vain, and rests
+
+  for (let i = 0; i < NR_VALUES; i++) if (i % 4 !== 0) map.delete(`key${i}`)
+
+  await until('half of the pages are free', () => nrHeld(machine) < before / 2)
+  for (let i = 0; i < NR_VALUES; i += 4) equal(map.get(`key${i}`), VALUE)
 })
 
 test('after a resize there is room again', async t => {
