@@ -1,6 +1,6 @@
 /*
- * Memory in use that leaves: blocks are taken offline and removed while one thread reads and another
- * walks the blocks, beside a plain copy of so many bytes.
+ * Memory in use that leaves: blocks are taken offline and removed while one thread reads and
+ * another walks the blocks, beside a plain copy of so many bytes.
  *
  * On a machine of two cores these threads, main, the service thread and the engine's helpers also
  * wait for cores. So it is measured twice more: with a core that the reader, and then the walker,
