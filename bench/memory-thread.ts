@@ -1,6 +1,5 @@
 /*
- * A thread that reads a map, or walks the blocks, all the time, and says how long each took; or one
- * that copies memory of its own, as migration copies pages.
+ * A thread that reads a map, or walks the blocks, all the time, and says how long each took.
  */
 import { execFileSync } from 'node:child_process'
 import { readlinkSync } from 'node:fs'
@@ -11,15 +10,14 @@ import { Machine, type MachineHandle } from '../src/index.ts'
 const BATCH = 2000
 const NS_PER_MS = 1e6
 const WALK_PAUSE_MS = 0.2
-const COPY_BYTES = 8 * 2 ** 20
 
 /** What it is told. */
 export interface ReadingData {
-  readonly role: 'read' | 'walk' | 'copy'
+  readonly role: 'read' | 'walk'
   readonly handle: MachineHandle
   readonly nrKeys: number
-  /** Whether it has the first core to itself. */
-  readonly hasCore: boolean
+  /** Where it is to run; anywhere if left out. */
+  readonly core: number | undefined
 }
 
 /** What it measured since the last lap. */
@@ -29,14 +27,12 @@ export interface Reading {
   readonly waits: number
 }
 
-const { role, handle, nrKeys, hasCore } = workerData as ReadingData
+const { role, handle, nrKeys, core } = workerData as ReadingData
 const machine = Machine.attach(handle)
 const map = machine.map<Uint8Array>('bench', { codec: 'bytes' })
 const buffer = Buffer.alloc(4096)
 /** Made before, so that what is measured makes no garbage. */
 const keys = Array.from({ length: role === 'read' ? nrKeys : 0 }, (_, i) => `key${i}`)
-const source = new Uint8Array(role === 'copy' ? COPY_BYTES : 0).fill(1)
-const target = new Uint8Array(source.length)
 let last = 1
 const never = new Int32Array(new SharedArrayBuffer(4))
 let latencies = new Latencies()
@@ -49,17 +45,16 @@ parentPort?.on('message', () => {
   latencies = new Latencies()
   parentPort?.postMessage(reading)
 })
-if (hasCore) {
+if (core !== undefined) {
   const tid = readlinkSync('/proc/thread-self').split('/').at(-1)!
-  execFileSync('taskset', ['-pc', '0', tid], { stdio: 'pipe' })
+  execFileSync('taskset', ['-pc', String(core), tid], { stdio: 'pipe' })
 }
 parentPort?.postMessage('ready')
 run()
 
 function run(): void {
   if (role === 'read') for (let i = 0; i < BATCH; i++) read(i)
-  else if (role === 'walk') walk()
-  else target.set(source)
+  else walk()
   setImmediate(run)
 }
 

@@ -2,7 +2,9 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pause } from '../src/arch/clock.ts'
 import { Machine } from '../src/index.ts'
+import { figure, type MemoryFigure } from './figure.ts'
 import { median } from './median.ts'
 
 const MiB = 2 ** 20
@@ -11,13 +13,6 @@ const RECORDS = 200_000
 const CHURN_ROUNDS = 10
 const IDLE_RECORDS = 250_000
 const IDLE_MS = 4000
-
-/** A figure: what was measured, beside what was aimed at. */
-export interface MemoryFigure {
-  readonly what: string
-  readonly value: string
-  readonly aim: string
-}
 
 /** How fast blocks arrive. */
 export async function measureArrivals(): Promise<MemoryFigure[]> {
@@ -31,7 +26,7 @@ export async function measureArrivals(): Promise<MemoryFigure[]> {
   return [figure('add and online a block, ms (median)', median(samples), '<= 1')]
 }
 
-/** What the service thread takes when nobody asks it for anything. */
+/** What a process takes whose machine does nothing. */
 export async function measureIdle(): Promise<MemoryFigure[]> {
   await using machine = await Machine.boot({ memory: 1024 * MiB })
   const empty = await partOfCore()
@@ -51,10 +46,6 @@ async function partOfCore(): Promise<number> {
   await pause(IDLE_MS)
   const { user, system } = process.cpuUsage(before)
   return (user + system) / 1000 / IDLE_MS
-}
-
-async function pause(ms: number): Promise<void> {
-  await new Promise(resolve => setTimeout(resolve, ms))
 }
 
 /** What records take, and what leaves after churn. */
@@ -111,10 +102,4 @@ async function lmdbBytes(value: string): Promise<number> {
   const bytes = statSync(join(path, 'data.mdb')).size
   rmSync(folder, { recursive: true })
   return bytes
-}
-
-/** @param value With as many digits as mean something. */
-export function figure(what: string, value: number, aim: string): MemoryFigure {
-  const digits = value >= 100 ? 0 : value >= 10 ? 1 : 3
-  return { what, value: Number.isInteger(value) ? String(value) : value.toFixed(digits), aim }
 }

@@ -3,17 +3,18 @@
  * another walks the blocks, beside a plain copy of so many bytes.
  *
  * On a machine of two cores these threads, main, the service thread and the engine's helpers also
- * wait for cores. So it is measured twice more: with a core that the reader, and then the walker,
- * has to itself, which tells waiting for hotplug from waiting for a core.
+ * wait for cores. So it is measured twice more: with a reader and no walker, then with a walker and
+ * no reader, which has a core to itself: that tells waiting for hotplug from waiting for a core.
  */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { availableParallelism } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { Worker } from 'node:worker_threads'
 import { Latencies, type Percentiles } from '../demo/latency.ts'
+import { pause } from '../src/arch/clock.ts'
 import { type BlockInfo, Machine } from '../src/index.ts'
+import { figure, type MemoryFigure } from './figure.ts'
 import { median } from './median.ts'
-import { figure, type MemoryFigure } from './memory.ts'
 import type { Reading, ReadingData } from './memory-thread.ts'
 
 const MiB = 2 ** 20
@@ -24,18 +25,16 @@ const NR_KEYS = Math.ceil(LIVE_BYTES / (VALUE_BYTES + 16))
 const CONTROL_MS = 2000
 /** Blocks that leave and come before, while the engine compiles what it takes. */
 const WARM_UP_ROUNDS = 4
-/** All of them, before threads are kept from one. */
-const LAST_CORE = availableParallelism() - 1
 
 /** What one round measured; times in milliseconds, tails of reads in microseconds. */
 interface Round {
+  readonly bytes: number
   readonly ms: number
   readonly speed: number
   readonly gone: number
   readonly waits: number
   readonly tail: number
   readonly quietTail: number
-  readonly copyingTail: number
   readonly longestWalk: number
   readonly p99Walk: number
 }
@@ -44,19 +43,19 @@ interface Round {
 export async function measureMoves(nrRounds: number): Promise<MemoryFigure[]> {
   const all = await rounds(nrRounds, null)
   const figures = [
-    figure(`offline and remove ${LIVE_BYTES / MiB} MiB in use, ms`, all('ms'), ''),
+    figure(`offline and remove ${all('bytes') / MiB} MiB in use, ms`, all('ms'), ''),
     figure('as a part of the speed of a plain copy', all('speed'), '>= 0.25'),
     figure('part of the bytes gone', all('gone'), '>= 0.95'),
     figure('reads that waited for migration', all('waits'), '0'),
     figure('p99.99 of reads, us', all('tail'), ''),
     figure('x without migration', all('tail') / all('quietTail'), '<= 2'),
-    figure('x beside a thread that only copies', all('tail') / all('copyingTail'), ''),
     figure('longest walk of the blocks meanwhile, ms', all('longestWalk'), '<= 1'),
     figure('p99 of such walks, ms', all('p99Walk'), ''),
   ]
-  if (process.platform !== 'linux' || LAST_CORE === 0) return figures
-  const reader = await rounds(nrRounds, 'read')
-  const walker = await rounds(nrRounds, 'walk')
+  const cores = coresOf(process.pid)
+  if (cores.length < 2) return figures
+  const reader = await rounds(nrRounds, 'read', cores)
+  const walker = await rounds(nrRounds, 'walk', cores)
   return [
     ...figures,
     figure('the reader has a core: p99.99, us', reader('tail'), ''),
@@ -66,24 +65,50 @@ export async function measureMoves(nrRounds: number): Promise<MemoryFigure[]> {
   ]
 }
 
-/** @param apart Who has a core to itself. @returns The median of one thing that was measured. */
+/**
+ * @param pinned Who has the first core to itself.
+ * @returns The median of one thing that was measured; of what must not be, the worst.
+ */
 async function rounds(
   nrRounds: number,
-  apart: ReadingData['role'] | null,
+  pinned: ReadingData['role'] | null,
+  cores: readonly number[] = [],
 ): Promise<(what: keyof Round) => number> {
+  const [first, ...rest] = cores
   const found: Round[] = []
-  if (apart !== null) runOn(`1-${LAST_CORE}`)
-  for (let i = 0; i < nrRounds; i++) found.push(await round(apart))
-  if (apart !== null) runOn(`0-${LAST_CORE}`)
-  return what => median(found.map(one => one[what]))
+  if (pinned !== null) runOn(rest)
+  for (let i = 0; i < nrRounds; i++) found.push(await round(pinned, first))
+  if (pinned !== null) runOn(cores)
+  return what => {
+    const values = found.map(one => one[what])
+    if (what === 'waits') return Math.max(...values)
+    return what === 'gone' ? Math.min(...values) : median(values)
+  }
+}
+
+/** Where it may run; none if nobody can say, or change it. */
+function coresOf(pid: number): number[] {
+  if (process.platform !== 'linux') return []
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  const list = /^Cpus_allowed_list:\s*(\S+)$/m.exec(status)?.[1] ?? ''
+  const cores = list.split(',').flatMap(range => {
+    const [from, to = from] = range.split('-').map(Number)
+    return Array.from({ length: to! - from! + 1 }, (_, i) => from! + i)
+  })
+  try {
+    runOn(cores)
+    return cores
+  } catch {
+    return []
+  }
 }
 
 /** Where all threads that there are, and those that they start, may run. */
-function runOn(cores: string): void {
-  execFileSync('taskset', ['-apc', cores, String(process.pid)], { stdio: 'pipe' })
+function runOn(cores: readonly number[]): void {
+  execFileSync('taskset', ['-apc', cores.join(','), String(process.pid)], { stdio: 'pipe' })
 }
 
-async function round(apart: ReadingData['role'] | null): Promise<Round> {
+async function round(pinned: ReadingData['role'] | null, core?: number): Promise<Round> {
   const nrBlocks = Math.ceil((2.4 * LIVE_BYTES) / BLOCK)
   await using machine = await Machine.boot({ memory: nrBlocks * BLOCK, maxMemory: 4096 * MiB })
   const map = machine.map<Uint8Array>('bench', { codec: 'bytes' })
@@ -91,27 +116,26 @@ async function round(apart: ReadingData['role'] | null): Promise<Round> {
   for (let i = 0; i < NR_KEYS; i++) map.set(`key${i}`, value)
   const copyMs = plainCopyMs()
   await warmUp(machine)
-  const reader = apart === 'walk' ? null : new Thread(machine, 'read', apart !== null)
-  const walker = apart === 'read' ? null : new Thread(machine, 'walk', apart !== null)
+  const reader = pinned === 'walk' ? null : new Thread(machine, 'read', core)
+  const walker = pinned === 'read' ? null : new Thread(machine, 'walk', core)
   await Promise.all([reader?.started, walker?.started])
-  const quiet = await tailOf(reader)
-  const copier = new Thread(machine, 'copy', false)
-  await copier.started
-  const copying = await tailOf(reader)
-  await copier.end()
+  await pause(CONTROL_MS) // while the engine compiles what they do
   await Promise.all([reader?.lap(), walker?.lap()])
-  const { ms, movedBytes, gone } = await leave(machine)
+  await pause(CONTROL_MS)
+  const quiet = await reader?.lap()
+  await walker?.lap()
+  const { bytes, ms, movedBytes, returnedBytes } = await leave(machine)
   const reads = await reader?.lap()
   const walks = await walker?.lap()
   await Promise.all([reader?.end(), walker?.end()])
   return {
+    bytes,
     ms,
     speed: ((copyMs / LIVE_BYTES) * movedBytes) / ms,
-    gone,
+    gone: returnedBytes / bytes,
     waits: reads?.waits ?? 0,
     tail: reads?.percentiles.p9999 ?? 0,
-    quietTail: quiet,
-    copyingTail: copying,
+    quietTail: quiet?.percentiles.p9999 ?? 0,
     longestWalk: (walks?.percentiles.longest ?? 0) / 1000,
     p99Walk: (walks?.percentiles.p99 ?? 0) / 1000,
   }
@@ -126,14 +150,9 @@ async function warmUp(machine: Machine): Promise<void> {
   }
 }
 
-/** p99.99 of its reads from now on, as things are. */
-async function tailOf(reader: Thread | null): Promise<number> {
-  await reader?.lap()
-  await new Promise(resolve => setTimeout(resolve, CONTROL_MS))
-  return (await reader?.lap())?.percentiles.p9999 ?? 0
-}
-
-async function leave(machine: Machine): Promise<{ ms: number; movedBytes: number; gone: number }> {
+async function leave(
+  machine: Machine,
+): Promise<{ bytes: number; ms: number; movedBytes: number; returnedBytes: number }> {
   const blocks = inUse(machine)
   const startedAt = performance.now()
   let [movedBytes, returnedBytes] = [0, 0]
@@ -142,7 +161,7 @@ async function leave(machine: Machine): Promise<{ ms: number; movedBytes: number
     returnedBytes += (await machine.memory.remove(block)).returnedBytes
   }
   const ms = performance.now() - startedAt
-  return { ms, movedBytes, gone: returnedBytes / (blocks.length * BLOCK) }
+  return { bytes: blocks.length * BLOCK, ms, movedBytes, returnedBytes }
 }
 
 function inUse(machine: Machine): BlockInfo[] {
@@ -160,13 +179,13 @@ function plainCopyMs(): number {
   return median(samples)
 }
 
-/** A thread that reads, walks or copies until it is told to end. */
+/** A thread that reads or walks until it is told to end. */
 class Thread {
   readonly started: Promise<unknown>
   private readonly worker: Worker
 
-  constructor({ handle }: Machine, role: ReadingData['role'], hasCore: boolean) {
-    const workerData: ReadingData = { role, handle, nrKeys: NR_KEYS, hasCore }
+  constructor({ handle }: Machine, role: ReadingData['role'], core: number | undefined) {
+    const workerData: ReadingData = { role, handle, nrKeys: NR_KEYS, core }
     this.worker = new Worker(new URL('./memory-thread.js', import.meta.url), { workerData })
     this.started = once(this.worker, 'message')
   }

@@ -5,8 +5,8 @@
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import { Machine } from '../src/index.ts'
+import type { MemoryFigure } from './figure.ts'
 import { median } from './median.ts'
-import type { MemoryFigure } from './memory.ts'
 import type { ReaderData } from './reader-thread.ts'
 
 const KEYS = 200_000

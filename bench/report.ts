@@ -4,9 +4,9 @@
 
 import { sizeText } from '../src/lib/units.ts'
 import type { Comparison, WholeCheck } from './checker.ts'
+import type { MemoryFigure } from './figure.ts'
 import type { LockFigure } from './locks.ts'
 import type { MapFigure } from './map.ts'
-import type { MemoryFigure } from './memory.ts'
 import type { ScaleFigure } from './scale.ts'
 
 /** Rows of text under a title. The first column is left-aligned, the others right. */

@@ -3,7 +3,8 @@
  * and the tables of docs/benchmarks.md. The node that runs it is the one measured.
  *
  *     PART        locks, map, readers, memory, scale, spin, check: all of them if left out
- *     --rounds    of each lock and call; medians are taken of them (9)
+ *     --rounds    of each lock and call, and of memory that leaves (three times, where a core can
+ *                 be kept for one thread); medians are taken of them (9)
  *     --sizes     how many sizes of SPIN's model, smallest first (2; the second takes minutes)
  *     --markdown  tables as the docs have them
  */

@@ -63,6 +63,29 @@ function publishPairs(guard: Guard, words: Int32Array): void {
 }
 
 for (const form of await formsHere()) {
+  test(`${form}: a grace period that is waited for in pieces goes on where it was`, async () => {
+    await using _ = await boot(form) // whose barrier is installed
+    const slots = new Slots(sharedWords(Slots.words(THREADS + 1)))
+    const words = sharedWords(Guard.words(THREADS + 1))
+    Guard.choose(words, 0, form)
+    const [waiter, first, second] = [1, 2, 3].map(
+      tid => new Guard(slots.attach(testOracle(tid)), words, 0),
+    ) as [Guard, Guard, Guard]
+    first.enter()
+    second.enter()
+
+    const period = waiter.beginPeriod()
+    equal(period.tryEnd(2), first.slot.index)
+    first.leave()
+    first.enter() // anew: no matter
+    equal(period.tryEnd(2), second.slot.index)
+    second.leave()
+    equal(period.tryEnd(1), -1)
+
+    equal(waiter.trySynchronize(2), first.slot.index)
+    first.leave()
+  })
+
   test(`${form}: a grace period lasts until a thread that is inside has left`, async () => {
     await using setting = await boot(form)
     const { guard, data } = setting

@@ -162,12 +162,7 @@ export class Guard {
    * @throws {HotplugError} `EDEADLK`, `EINVAL`: as `synchronize`.
    */
   trySynchronize(looks: number): number {
-    const period = this.beginPeriod()
-    for (let i = 1; !period.step(); i++) {
-      if (i >= looks) return period.slotInside()
-      wait(period.words, period.index, period.value, POLL_MS)
-    }
-    return -1
+    return this.beginPeriod().tryEnd(looks)
   }
 
   /**
@@ -193,7 +188,12 @@ export class Guard {
     if (this.isAsymmetric) barrierAll()
   }
 
-  private beginPeriod(): GracePeriod {
+  /**
+   * A grace period that begins now, to be waited for in pieces.
+   *
+   * @throws {HotplugError} `EDEADLK`, `EINVAL`: as `synchronize`.
+   */
+  beginPeriod(): GracePeriod {
     this.slot.assertAttached('synchronize guard')
     if (this.isInside()) {
       throw new HotplugError('EDEADLK', 'synchronize guard', 'this thread is inside itself')
@@ -211,7 +211,7 @@ export class Guard {
 }
 
 /** S1 to S3. */
-class GracePeriod implements Acquisition {
+export class GracePeriod implements Acquisition {
   readonly words: Words
   index: number
   value = 0
@@ -242,6 +242,20 @@ class GracePeriod implements Acquisition {
   }
 
   cancel(): void {}
+
+  /**
+   * Looks so many times, POLL_MS apart, and goes on from there when it is called again.
+   *
+   * @param looks 1 or more.
+   * @returns The slot of a thread that is still inside, or -1 if none is: it has ended.
+   */
+  tryEnd(looks: number): number {
+    for (let i = 1; !this.step(); i++) {
+      if (i >= looks) return this.slotInside()
+      wait(this.words, this.index, this.value, POLL_MS)
+    }
+    return -1
+  }
 
   /** The slot that is waited for. */
   slotInside(): number {

@@ -4,9 +4,9 @@
  *     add                                         remove
  *     A1  addresses, which cost nothing           V1  Offline, else EBUSY
  *     A2  Adding: reserved for this operation     V2  Removing
- *     A3  no huge pages, records of its pages     V3  its memory goes back to the system, after a
- *         in its first ones                           grace period; if that keeps it, or there is
- *                                                     no such period in time: Offline, an error
+ *     A3  no huge pages, records of its pages     V3  a grace period; its memory goes back to the
+ *         in its first ones                           system; if time is up before, or the system
+ *                                                     keeps it: Offline, an error
  *     A4  Offline                                 V4  Absent
  *
  * A block has addresses before it is Adding: who finds it so, and its operator dead, discards it.
@@ -14,6 +14,7 @@
  * system does not let one go, the others do, and the error names those that are left. Going online
  * afterwards is a matter of its own; where it fails, the memory stays, offline.
  */
+import { pause } from '../arch/clock.ts'
 import { type Blocker, HotplugError } from '../lib/errors.ts'
 import { sizeText } from '../lib/units.ts'
 import { Insider } from './blockers.ts'
@@ -36,6 +37,9 @@ import {
   undoAdd,
   undoRemove,
 } from './transitions.ts'
+
+/** Between two looks at who stays inside the guard. */
+const PAUSE_MS = 1
 
 /** Where memory is to be added. */
 export interface AddLimits extends OperationOptions {
@@ -157,8 +161,8 @@ async function addBlock(hotplug: Hotplug, limit: Limit, block: number): Promise<
  *
  * @returns How many bytes went back to the system.
  * @throws {HotplugError} `EINVAL`: no such block. `ENODEV`: it is not there. `EBUSY`: it is not
- *   offline, or the system keeps its memory. `EDEADLK`, `ETIMEDOUT`: as all operations. Nothing has
- *   changed.
+ *   offline, or the system keeps its memory. `ETIMEDOUT`: also if a thread stays inside the guard,
+ *   which it names. `EDEADLK`: as all operations. Nothing has changed.
  */
 export async function removeBlock(
   hotplug: Hotplug,
@@ -196,14 +200,15 @@ async function leave(hotplug: Hotplug, block: number, limit?: Limit): Promise<nu
   }
 }
 
-/** V3. Nothing has gone before nobody is inside the guard; until then the operation can give up. */
+/** V3. Until all who were inside the guard have left it, the operation can give up. */
 async function discard({ requests }: Hotplug, block: number, limit?: Limit): Promise<number> {
   const insider = new Insider()
-  for (;;) {
-    const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block] })
+  for (let isFirst = 1; ; isFirst = 0) {
+    const answer = await requests.askAsync({ kind: RequestKind.Discard, args: [block, isFirst] })
     const inside = answer[1]!
     if (inside === -1) return answer[0]! * DISCARD_UNIT
     insider.note(inside)
     limit?.check(() => insider.blockers(blockName(block)))
+    await pause(PAUSE_MS)
   }
 }

@@ -5,7 +5,7 @@
  *     GoingOnline     -> Offline    no page of it was given out
  *     Online          -> Online     its pages are given to the zone again, in case they were not
  *     GoingOffline    -> Online     the same; it gives out pages again
- *     Removing        -> Absent     a removal cannot fail: it is finished
+ *     Removing        -> Absent     it is finished: nobody is left to give it up
  *
  * By the service thread, with `memAddRemoveLock` held (by it, or by the operation that asks) and
  * `memHotplugLock` for writing. Each step can be done again, so whoever recovers may die as well.

@@ -44,8 +44,9 @@ export const RequestKind = {
   /** Block, 1 if for the first time: moves pages for some milliseconds. Answers as `Slice`. */
   Migrate: 2,
   /**
-   * Block: its memory leaves. Answers how many units of `DISCARD_UNIT` bytes have, and -1; or the
-   * slot of a thread that stays inside the guard: then nothing has left, and is to be asked again.
+   * Block, 1 if for the first time: its memory leaves. Answers how many units of `DISCARD_UNIT`
+   * bytes have left, and the slot of a thread that stays inside the guard, or -1; with a slot,
+   * nothing has left: ask again.
    */
   Discard: 3,
   /**
@@ -56,11 +57,11 @@ export const RequestKind = {
   Compact: 4,
   /** What a dead operator left: see recovery.ts. With `memHotplugLock` held for writing. */
   Recover: 5,
-  /** Block: its free pages leave, as far as they lie together. Answers how many units have. */
+  /** Block: its free pages leave, as far as they lie together. Answers how many units have left. */
   Trim: 6,
 } as const
 
-/** In what answers count bytes that leave. */
+/** Bytes of one unit in which answers count what leaves. */
 export const DISCARD_UNIT = 4096
 
 /** How requests reach the service thread. */

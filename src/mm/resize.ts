@@ -192,7 +192,7 @@ class Resize {
       }
       await this.attempt(block, async () => {
         await offlineBlock(hotplug, block, limit.rest(), () => this.isTooMuch())
-        this.returnedBytes += await removeBlock(hotplug, block)
+        this.returnedBytes += await removeBlock(hotplug, block, limit.rest())
       })
       this.reportSince(before)
     }

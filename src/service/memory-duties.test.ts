@@ -4,6 +4,7 @@ import { testOracle } from '../../test/bodies/locks.ts'
 import { AddressSpace } from '../arch/address-space.ts'
 import { makeControl } from '../arch/control.ts'
 import { logicalMemory } from '../arch/real-memory.ts'
+import type { Compactor } from '../collections/compactor.ts'
 import { HotplugLocks } from '../locking/hotplug-locks.ts'
 import { Slots } from '../locking/slots.ts'
 import { geometryOf, PERCPU_DISABLED, ZoneKind } from '../mm/geometry.ts'
@@ -25,6 +26,7 @@ import { MemoryDuties } from './memory-duties.ts'
 const MiB = 2 ** 20
 const NR_SLOTS = 4
 const NR_BLOCKS = 3
+const NR_TICKS = 1000
 
 /** A machine whose threads are all this one, so that each step is taken when the test says so. */
 class Scene {
@@ -121,6 +123,21 @@ test('what the dead had asked for is not done under the next operator', () => {
   equal(blocks.stateName(2), 'going-offline')
   third.transition(() => finishOffline(blocks, zones[ZoneKind.Movable]!, 2))
   equal(blocks.stateName(2), 'offline')
+})
+
+test('pages that were looked at in vain are not looked at again at once', () => {
+  const { duties } = new Scene()
+  const { compactor } = duties as unknown as { compactor: Compactor }
+  const compact = compactor.compact.bind(compactor)
+  let nrLooks = 0
+  compactor.compact = options => {
+    nrLooks++
+    return compact(options)
+  }
+
+  for (let i = 0; i < NR_TICKS; i++) duties.tick()
+
+  ok(nrLooks > 0 && nrLooks < NR_TICKS, `${nrLooks} of ${NR_TICKS}`)
 })
 
 test('lists that a service thread had drained when it died are used again', () => {

@@ -19,6 +19,7 @@ import { Compactor } from '../collections/compactor.ts'
 import { Orphans } from '../collections/orphans.ts'
 import { HotplugError } from '../lib/errors.ts'
 import type { Held } from '../locking/acquire.ts'
+import type { GracePeriod } from '../locking/guard.ts'
 import { Blocks } from '../mm/blocks.ts'
 import { isUnderWay } from '../mm/ends.ts'
 import {
@@ -51,8 +52,10 @@ import { withdrawPages } from './withdraw.ts'
 const SLICE_MS = 8
 /** Pages that are compacted at a time. */
 const COMPACT_PAGES = 64
-/** How many times as long as it took to look at all pages for too little it is not done again. */
+/** A look at all pages that gains too little is followed by a rest so many times as long. */
 const REST_FACTOR = 50
+/** But by no longer one. */
+const REST_MAX_MS = 2000
 /** Looks at readers before what was retired is left for later. */
 const LOOKS = 10
 
@@ -87,6 +90,8 @@ export class MemoryDuties implements Duties {
   private readonly onOwed: () => void
   /** Whether migration leaves compaction some pages, because that still makes room for it. */
   private leavesSome = true
+  /** The grace period before a block leaves, if one has begun. */
+  private leaving: GracePeriod | null = null
   /** When pages are looked at again though nobody asks for room. */
   private restsUntil = 0
 
@@ -151,10 +156,11 @@ export class MemoryDuties implements Duties {
     if (startedAt < this.restsUntil) return false
     const nrRetired = this.compact(this.below())
     this.collect()
-    const isWorthMore = nrRetired > COMPACT_PAGES / 2 // a few are not worth a look at all pages
+    const hasMore = nrRetired > COMPACT_PAGES / 2 // a few are not worth a look at all pages
     const endedAt = now()
-    if (!isWorthMore) this.restsUntil = endedAt + REST_FACTOR * (endedAt - startedAt)
-    return isWorthMore
+    const restMs = Math.min(REST_FACTOR * (endedAt - startedAt), REST_MAX_MS)
+    if (!hasMore) this.restsUntil = endedAt + restMs
+    return hasMore
   }
 
   recover(): void {
@@ -194,7 +200,7 @@ export class MemoryDuties implements Duties {
       case RequestKind.Migrate:
         return this.migrate(first, second === 1)
       case RequestKind.Discard:
-        return this.discard(first)
+        return this.discard(first, second === 1)
       case RequestKind.Compact:
         return this.compactSome(first, second === 1)
       case RequestKind.Trim:
@@ -255,9 +261,12 @@ export class MemoryDuties implements Duties {
   }
 
   /** @returns See `RequestKind.Discard`. */
-  private discard(block: number): readonly number[] {
+  private discard(block: number, isFirst: boolean): readonly number[] {
     const { blockSize } = this.geometry
-    const inside = this.tools.locks.guard.trySynchronize(LOOKS)
+    const begun = isFirst ? null : this.leaving
+    const period = begun ?? this.tools.locks.guard.beginPeriod()
+    const inside = period.tryEnd(LOOKS)
+    this.leaving = inside === -1 ? null : period
     if (inside !== -1) return [0, inside]
     return [this.real.discard(block * blockSize, blockSize) / DISCARD_UNIT, -1]
   }

@@ -193,8 +193,8 @@ export async function untilWhole(machine: Machine): Promise<void> {
       return false
     }
   }
-  await until('lists, counters and states belong together', isWhole).catch(error => {
-    throw wrong ?? error
+  await until('lists, counters and states belong together', isWhole).catch(() => {
+    throw wrong
   })
 }
 

@@ -2,7 +2,7 @@
  * Which checks stand for which source.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 
 /** The package's own folder, from any folder of its compiled tree. */
 export function rootOf(folder: string): string {
@@ -17,12 +17,13 @@ export function protocols(root: string): string[] {
   return [...reached].filter(file => usesSeam(join(root, file))).sort()
 }
 
-/** The checks beside a source, or else the smallest that reach it; and all others that do. */
+/** The checks that a source names, or else all that reach it; and all others that do. */
 export function checksOf(root: string, file: string): { own: string[]; wider: string[] } {
   const reaching = checkFiles(root).filter(check => importsOf(root, check).has(file))
-  const beside = file.replace(/\.js$/, '.check.js')
-  const own = reaching.filter(check => check === beside)
-  const wider = reaching.filter(check => check !== beside)
+  const text = readFileSync(join(root, file), 'utf8')
+  const named = new Set([...text.matchAll(/([\w-]+\.check)\.ts/g)].map(([, name]) => `${name}.js`))
+  const own = reaching.filter(check => named.has(basename(check)))
+  const wider = reaching.filter(check => !named.has(basename(check)))
   return own.length > 0 ? { own, wider } : { own: wider, wider: [] }
 }
 
