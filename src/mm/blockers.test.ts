@@ -21,6 +21,8 @@ import { loadPageWord, pageWord, storePageWord } from './memmap.ts'
 
 const BODIES = new URL('../../test/bodies/blocks.js', import.meta.url)
 const MiB = 2 ** 20
+/** Enough for a block to go offline. */
+const LONG_MS = 2000
 const DEADLINE_MS = 300
 const BLOCKERS_MAX = 16
 /** Blocks that take several requests to empty. */
@@ -170,6 +172,29 @@ test('a resize whose time is up names the thread that stays inside the guard', a
   ok(blockedBy.some(({ reason }) => reason === 'slot 2 stays inside the guard'))
   await insider.leave()
   equal((await machine.memory.resize('4MiB')).afterBytes, 4 * MiB)
+  assertWhole(machine)
+})
+
+test('a resize ends in time when a thread enters the guard after a block went offline', async t => {
+  const machine = await bootSmall(t)
+  await using insider = await Insider.start(machine)
+  const onProgress = ({ operation, pagesMoved }: Progress): void => {
+    if (operation.startsWith('remove') && pagesMoved === 0) insider.enter()
+  }
+
+  const { afterBytes } = await machine.memory.resize('4MiB', { deadlineMs: LONG_MS, onProgress })
+
+  equal(afterBytes, 4 * MiB)
+  deepEqual(
+    machine.memory
+      .blocks()
+      .map(({ state }) => state)
+      .sort(),
+    ['offline', 'online'],
+  )
+  await insider.leave()
+  await machine.memory.resize('4MiB')
+  equal(machine.memory.blocks().length, 1)
   assertWhole(machine)
 })
 
