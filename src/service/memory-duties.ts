@@ -55,7 +55,7 @@ const COMPACT_PAGES = 64
 /** A look at all pages that gains too little is followed by a rest so many times as long. */
 const REST_FACTOR = 50
 /** But by no longer one. */
-const REST_MAX_MS = 2000
+const REST_MAX_MS = 10_000
 /** Looks at readers before what was retired is left for later. */
 const LOOKS = 10
 
