@@ -52,8 +52,23 @@ test('more deaths than threads that can die are refused', () => {
   throws(() => read({ name: 'm', shared, threads, deaths: 2 }), {
     message: 'model m: 2 deaths, with 1 threads that can die (EINVAL)',
   })
+  const spared = threads.map(entry => ({ ...entry, mortal: false }))
+  throws(() => read({ name: 'm', shared, threads: spared, deaths: 1 }), {
+    message: 'model m: 1 deaths, with 0 threads that can die (EINVAL)',
+  })
   throws(() => read({ name: 'm', shared, threads: threads.slice(1) }), {
     message: /all its threads are daemons/,
+  })
+})
+
+test('a daemon that is to be mortal is refused', () => {
+  const threads = [
+    { name: 'a', body },
+    { name: 'reaper', daemon: true, mortal: true, body },
+  ]
+
+  throws(() => read({ name: 'm', shared, threads, deaths: 1 }), {
+    message: 'model m: daemon reaper is to be mortal (EINVAL)',
   })
 })
 

@@ -26,6 +26,8 @@ export interface ThreadOptions<S extends Views> {
   readonly symmetric?: boolean | undefined
   /** Need not finish, and does not die: a recovery that waits for deaths. */
   readonly daemon?: boolean | undefined
+  /** Whether they are among those that may die; true if left out, and never of a daemon. */
+  readonly mortal?: boolean | undefined
   /** Synchronous; builds its own objects; shares nothing but the declared words. */
   body(face: WordsOf<S> & ThreadFace): void
 }
@@ -102,13 +104,15 @@ export function describe(options: ModelOptions<Views>): Description {
 }
 
 function threadsOf(model: string, entry: ThreadOptions<Views>, index: number): ModelThread[] {
-  const { name, count = 1, symmetric = false, daemon = false, body } = entry
+  const { name, count = 1, symmetric = false, daemon = false, mortal = !daemon, body } = entry
   if (!(Number.isInteger(count) && count > 0)) refuse(model, `${count} threads ${name}`)
   if (typeof body !== 'function') refuse(model, `thread ${name} has no body`)
+  if (daemon && mortal) refuse(model, `daemon ${name} is to be mortal`)
   return Array.from({ length: count }, (_, i) => ({
     name: count === 1 ? name : `${name}${i + 1}`,
     group: symmetric && count > 1 ? index : -1,
     daemon,
+    mortal,
     body: body as ModelThread['body'],
   }))
 }
@@ -118,8 +122,8 @@ function validate(options: ModelOptions<Views>, threads: readonly ModelThread[])
   if (threads.length === 0) refuse(name, 'it has no threads')
   if (threads.length > THREADS_MAX)
     refuse(name, `${threads.length} threads, not 1 to ${THREADS_MAX}`)
-  const mortal = threads.filter(thread => !thread.daemon).length
-  if (mortal === 0) refuse(name, 'all its threads are daemons')
+  if (threads.every(thread => thread.daemon)) refuse(name, 'all its threads are daemons')
+  const mortal = threads.filter(thread => thread.mortal).length
   if (!(Number.isInteger(deaths) && deaths >= 0 && deaths <= mortal)) {
     refuse(name, `${deaths} deaths, with ${mortal} threads that can die`)
   }

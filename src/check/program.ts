@@ -102,8 +102,10 @@ export interface ThreadSpec {
   readonly name: string
   /** Threads of one group (a number from 0) are interchangeable; -1: of none. */
   readonly group: number
-  /** Need not finish: a recovery that waits for deaths. Does not die itself. */
+  /** Need not finish: a recovery that waits for deaths. */
   readonly daemon: boolean
+  /** Whether it may die. No daemon does. */
+  readonly mortal: boolean
 }
 
 /** How a thread moved. All but `run` are choices of the machine, not of the source. */

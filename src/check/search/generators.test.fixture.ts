@@ -208,7 +208,8 @@ export function specOf(program: Program, more: Partial<SearchSpec> = {}): Search
 }
 
 export function thread(name: string, more: Partial<ThreadSpec> = {}): ThreadSpec {
-  return { name, group: -1, daemon: false, ...more }
+  const { daemon = false } = more
+  return { name, group: -1, daemon, mortal: !daemon, ...more }
 }
 
 /** The futex mutex: 0 free, 1 held, 2 held and somebody may sleep. */

@@ -204,7 +204,7 @@ function viewOf(state: State, program: GeneratedProgram): StateView {
 function successorsOf(state: State, program: GeneratedProgram, spec: SearchSpec): Successor[] {
   const found: Successor[] = []
   const nrDead = state.threads.filter(t => t.dead).length
-  for (const [t, { daemon }] of spec.threads.entries()) {
+  for (const [t, { mortal }] of spec.threads.entries()) {
     const consider = (move: Move, wayOut: boolean, act: (to: State, me: Thread) => boolean) => {
       const to = copyOf(state)
       if (act(to, to.threads[t]!)) found.push({ step: { thread: t, move }, state: to, wayOut })
@@ -230,7 +230,7 @@ function successorsOf(state: State, program: GeneratedProgram, spec: SearchSpec)
     if (me.asleep && spec.spurious) {
       consider(Move.Spurious, false, to => wakes(to, t, program, Woke.Ok))
     }
-    if (nrDead >= spec.deaths || daemon || kind >= Kind.Done) continue
+    if (nrDead >= spec.deaths || !mortal || kind >= Kind.Done) continue
     consider(Move.Die, false, (to, mine) => {
       to.queue = to.queue.filter(q => q.thread !== t)
       return dies(mine)

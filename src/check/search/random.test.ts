@@ -4,7 +4,7 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Kind, type SearchSpec } from '../program.ts'
+import { Kind, type SearchSpec, type ThreadSpec } from '../program.ts'
 import {
   at,
   awaitDeath,
@@ -114,7 +114,18 @@ const arbitraryModel = fc.record({
   spurious: fc.boolean(),
   watched: fc.option(fc.tuple(word(), value())),
   daemon: fc.boolean(),
+  lastDies: fc.boolean(),
 })
+
+type RandomModel = typeof arbitraryModel extends fc.Arbitrary<infer T> ? T : never
+
+/** Its first thread may be a daemon, its last may be one that does not die. */
+function threadsOf({ scripts, daemon, lastDies }: RandomModel): ThreadSpec[] {
+  return scripts.map((_, t) => {
+    if (daemon && t === 0) return thread(`t${t}`, { daemon })
+    return thread(`t${t}`, { mortal: lastDies || t < scripts.length - 1 })
+  })
+}
 
 /** Passes over models that are too big for the naive explorer. */
 function unlessTooBig<T>(act: () => T): T | null {
@@ -129,8 +140,8 @@ function unlessTooBig<T>(act: () => T): T | null {
 test('random programs: the naive explorer sees the same states and the same failures', () => {
   const check = fc.property(arbitraryModel, model => {
     const program = new GeneratedProgram(WORDS, model.scripts.map(bodyOf))
-    const { deaths, timeouts, spurious, watched, daemon } = model
-    const threads = model.scripts.map((_, t) => thread(`t${t}`, { daemon: daemon && t === 0 }))
+    const { deaths, timeouts, spurious, watched } = model
+    const threads = threadsOf(model)
     const never: SearchSpec['never'] =
       watched === null
         ? undefined
@@ -180,8 +191,8 @@ test('random programs: livelocks, preemptions, fingerprints and arm64 agree with
   })
   const check = fc.property(arbitraryModel, more, (model, { livelock, bound, mode, memory }) => {
     const program = new GeneratedProgram(WORDS, model.scripts.map(bodyOf))
-    const { deaths, timeouts, spurious, daemon } = model
-    const threads = model.scripts.map((_, t) => thread(`t${t}`, { daemon: daemon && t === 0 }))
+    const { deaths, timeouts, spurious } = model
+    const threads = threadsOf(model)
     const spec = specOf(program, {
       threads,
       deaths,
@@ -200,8 +211,8 @@ test('random programs: livelocks, preemptions, fingerprints and arm64 agree with
 test('random programs: what nobody notices can be left out', () => {
   const check = fc.property(arbitraryModel, fc.boolean(), (model, livelock) => {
     const program = new GeneratedProgram(WORDS, model.scripts.map(bodyOf))
-    const { deaths, timeouts, spurious, watched, daemon } = model
-    const threads = model.scripts.map((_, t) => thread(`t${t}`, { daemon: daemon && t === 0 }))
+    const { deaths, timeouts, spurious, watched } = model
+    const threads = threadsOf(model)
     const never: SearchSpec['never'] =
       watched === null
         ? undefined

@@ -75,7 +75,7 @@ export function rowsOf(places: Places, place: Place): readonly Row[] {
   else if (!place.dead) addRun(places, place, add)
   if (place.pending.length > 0) addFlush(places, place, add)
   const { deaths, threads } = places.spec
-  if (deaths > 0 && !threads[place.threadClass]!.daemon && !place.finished) {
+  if (deaths > 0 && threads[place.threadClass]!.mortal && !place.finished) {
     addDeath(places, place, add)
   }
   return rows

@@ -248,6 +248,31 @@ test('a daemon that waits for deaths may recover, and need not end', () => {
   equal(searchTwice(program, specOf(program, { deaths: 2, threads })).verdict, 'proved')
 })
 
+test('only who is mortal dies: the states are shared out by who does', () => {
+  const locks: Body = function* () {
+    while ((yield at('try', cas(0, 0, 1))) !== 0) yield at('sleep', wait(0, 1))
+    yield at('free', store(0, 0))
+    yield at('wake', notify(0, 1))
+  }
+  const reaper: Body = function* () {
+    yield at('await', awaitDeath())
+    yield at('free', store(0, 0))
+    yield at('wake', notify(0))
+  }
+  const program = new GeneratedProgram(1, [locks, locks, reaper])
+  const states = (deaths: number, ...mortal: string[]): number => {
+    const threads = ['a', 'b', 'reaper'].map(name =>
+      thread(name, { daemon: name === 'reaper', mortal: mortal.includes(name) }),
+    )
+    const result = searchTwice(program, specOf(program, { deaths, threads }))
+    equal(result.verdict, 'proved')
+    return result.states
+  }
+
+  equal(states(1), states(0))
+  equal(states(1, 'a') + states(1, 'b') - states(0), states(1, 'a', 'b'))
+})
+
 test('threads that wait for each other politely for ever are a livelock', () => {
   const polite = (mine: number, other: number): Body =>
     function* () {
