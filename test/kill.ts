@@ -13,7 +13,7 @@
 import { FAULT_WORDS, Fault } from '../src/atomics/fault.ts'
 import { sharedWords, TestThread, until } from './thread.ts'
 
-const OPERATIONS_MAX = 2000
+const OPERATIONS_MAX = 20_000
 const STRIDE = Number(process.env.HOTPLUG_STRIDE ?? 0)
 const SWEEP = Number(process.env.HOTPLUG_SWEEP ?? 0)
 
@@ -75,7 +75,7 @@ export async function killAtEach<S extends { readonly data: D }, D>(
     while (!isDone) {
       const mine = n
       n += stride
-      if (mine > OPERATIONS_MAX * stride) throw new Error(`${sweep.name}: no end of operations`)
+      if (mine > OPERATIONS_MAX) throw new Error(`${sweep.name}: no end of operations`)
       const died = await killAt(sweep, mine).catch(error => {
         const where = `${sweep.name}: killed before operation ${mine}, ${sweepText()}`
         throw new Error(`${where}: ${error}`, { cause: error })
