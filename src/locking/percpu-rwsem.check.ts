@@ -1,6 +1,7 @@
 /*
  * Readers and writers of the per-CPU semaphore in every order: two and two; with a death three of
- * them, and of all four 3,000 random schedules only (docs/benchmarks.md).
+ * them. With a death all four are searched by test/litmus/long-checks.ts; here 3,000 random
+ * schedules of them are run.
  *
  * Never: a writer inside with anybody else. Always: everybody gets in who asks, a death is told,
  * and the words end as they began. Four of the steps are left out to see it found; `npm run mutate`
@@ -70,6 +71,18 @@ function pair(Form: typeof PercpuRwsem): Thread[] {
     { name: 'reader', body: face => reader(face, Form) },
     { name: 'writer', body: face => writer(face, Form) },
   ]
+}
+
+/** For test/litmus/long-checks.ts: one search for each thread that may die. */
+export function eachOfFourDies() {
+  const names = ['reader1', 'reader2', 'writer1', 'writer2']
+  return names.map(victim => {
+    const threads = names.map((name, i) => {
+      return { ...(i < 2 ? READER : WRITER), name, mortal: name === victim }
+    })
+    const setting = { deaths: 1, search: 'fingerprints', maxStates: 200_000_000 } as const
+    return sem(`percpu rwsem, ${victim} of 2+2 dies`, threads, setting)
+  })
 }
 
 export const models = [

@@ -8,6 +8,7 @@
  */
 import { oneOfFourDies as counterRwsem } from '../../src/locking/counter-rwsem.check.ts'
 import { oneOfFourDies as lockdep } from '../../src/locking/lockdep-graph.check.ts'
+import { eachOfFourDies as percpuRwsem } from '../../src/locking/percpu-rwsem.check.ts'
 
 /** What the command runs. */
-export const models = [counterRwsem(), lockdep()]
+export const models = [counterRwsem(), lockdep(), ...percpuRwsem()]

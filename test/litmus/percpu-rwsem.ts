@@ -47,6 +47,7 @@ export interface Thread {
   readonly name: string
   readonly count?: number
   readonly daemon?: boolean
+  readonly mortal?: boolean
   body(face: Face): void
 }
 
@@ -403,11 +404,12 @@ interface Setting {
   readonly gate?: number
   /** Every schedule, exactly, if left out. */
   readonly search?: Search
+  readonly maxStates?: number
 }
 
 /** A model of threads over one semaphore. */
 export function sem(name: string, threads: readonly Thread[], setting: Setting = {}) {
-  const { deaths = 0, reaper = REAPER, gate = 0 } = setting
+  const { deaths = 0, reaper = REAPER, gate = 0, search = 'all', maxStates } = setting
   const all = deaths === 0 ? threads : [...threads, reaper]
   const nrSlots = all.reduce((sum, { count = 1 }) => sum + count, reaper === REAPER ? -deaths : 0)
   const ids = Array.from({ length: nrSlots }, (_, id) => id)
@@ -435,7 +437,8 @@ export function sem(name: string, threads: readonly Thread[], setting: Setting =
       return ![GATE >>> 2, QUEUE >>> 2].some(token => namesLiving(token, s.dead))
     },
     deaths,
-    search: setting.search ?? 'all',
+    search,
+    maxStates,
   })
 }
 
