@@ -1,5 +1,6 @@
 import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout } from 'node:timers/promises'
 import {
   assertWhole,
   bootSmall,
@@ -8,8 +9,8 @@ import {
   SMALL,
   snapshot,
 } from '../../test/bodies/blocks.ts'
-import { sharedWords, TestThread, until } from '../../test/thread.ts'
-import type { Blocker, HotplugError, Machine, Progress } from '../index.ts'
+import { Insider } from '../../test/bodies/insider.ts'
+import type { Blocker, HotplugError, Progress } from '../index.ts'
 import {
   BlockState,
   PageState,
@@ -19,9 +20,11 @@ import {
 } from './geometry.ts'
 import { loadPageWord, pageWord, storePageWord } from './memmap.ts'
 
-const BODIES = new URL('../../test/bodies/blocks.js', import.meta.url)
 const MiB = 2 ** 20
 const DEADLINE_MS = 300
+const LONG_MS = 10_000
+/** Far more than the service thread waits before it answers. */
+const CHANGE_MS = 30
 const BLOCKERS_MAX = 16
 /** Blocks that take several requests to empty. */
 const BIG = { ...SMALL, blockSize: 64 * MiB, maxMemory: 192 * MiB, memory: 128 * MiB } as const
@@ -31,44 +34,6 @@ async function failure(done: Promise<unknown>): Promise<HotplugError> {
     () => Promise.reject(new Error('it was not refused')),
     (error: HotplugError) => error,
   )
-}
-
-/** A thread, of slot 2, that enters the guard and leaves it when it is told to. */
-class Insider implements AsyncDisposable {
-  private readonly words = sharedWords(4)
-  private readonly thread: TestThread
-
-  static async start(machine: Machine): Promise<Insider> {
-    const insider = new Insider(machine)
-    await until('it is attached', () => Atomics.load(insider.words, 0) === 1)
-    return insider
-  }
-
-  private constructor({ handle }: Machine) {
-    this.thread = new TestThread(BODIES, 'staysInside', { handle, words: this.words })
-  }
-
-  /** Blocks until it is inside. */
-  enter(): void {
-    this.letIn()
-    Atomics.wait(this.words, 3, 0)
-  }
-
-  async leave(): Promise<void> {
-    Atomics.store(this.words, 1, 1)
-    Atomics.notify(this.words, 1)
-    this.letIn()
-    await this.thread.result
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.leave()
-  }
-
-  private letIn(): void {
-    Atomics.store(this.words, 2, 1)
-    Atomics.notify(this.words, 2)
-  }
 }
 
 /** How many say so, by what they say without numbers. */
@@ -106,7 +71,7 @@ test('a deadline names the thread that stays inside the guard, and whose the pag
   equal(ofMap.length, kinds["page of map 'words' has not moved yet"])
   ok(ofMap.every(({ device, pfn }) => device === 'memory1' && pfn! >= SMALL.blockSize / 65536))
   deepEqual(snapshot(machine), before)
-  await insider.leave()
+  insider.leave()
   await machine.memory.offline(1)
   equal(map.get('one'), 'value')
   assertWhole(machine)
@@ -132,7 +97,7 @@ test('who enters the guard in the middle does not hold up the deadline, and is n
   equal(blockedBy![0]!.reason, 'slot 2 stays inside the guard')
   equal(machine.memory.block(1).state, 'online')
   for (let i = 0; i < 1000; i++) equal(pages.read(i, 5), i)
-  await insider.leave()
+  insider.leave()
   await machine.memory.offline(1)
   for (let i = 0; i < 1000; i++) equal(pages.read(i, 5), i)
   assertWhole(machine)
@@ -151,13 +116,51 @@ test('a remove ends in time while a thread stays inside the guard, and the block
   equal(blockedBy![0]!.reason, 'slot 2 stays inside the guard')
   deepEqual(snapshot(machine), before)
   const removed = machine.memory.remove(1)
-  await insider.leave()
+  insider.leave()
   await removed
   deepEqual(
     machine.memory.blocks().map(({ block }) => block),
     [0],
   )
   assertWhole(machine)
+})
+
+test('a remove waits for who is inside now, not for the rest of what one given up waited for', async t => {
+  const machine = await bootSmall(t)
+  await machine.memory.offline(1)
+  await using low = await Insider.start(machine)
+  await using high = await Insider.start(machine)
+  high.enter()
+  await rejects(machine.memory.remove(1, { deadlineMs: DEADLINE_MS }), { code: 'ETIMEDOUT' })
+  high.leave()
+  low.enter()
+
+  const { blockedBy } = await failure(machine.memory.remove(1, { deadlineMs: DEADLINE_MS }))
+
+  equal(blockedBy![0]!.reason, 'slot 2 stays inside the guard')
+  low.leave()
+  await machine.memory.remove(1)
+})
+
+test('a remove ends though two threads are always inside, if they come anew in turn', async t => {
+  const machine = await bootSmall(t)
+  await machine.memory.offline(1)
+  await using one = await Insider.start(machine)
+  await using other = await Insider.start(machine)
+  let isOver = false
+  one.enter()
+  other.enter()
+
+  const removed = machine.memory.remove(1, { deadlineMs: LONG_MS }).finally(() => {
+    isOver = true
+  })
+  for (let [now, next] = [one, other]; !isOver; [now, next] = [next, now]) {
+    await setTimeout(CHANGE_MS)
+    now.leave()
+    now.enter()
+  }
+
+  await removed
 })
 
 test('a resize whose time is up names the thread that stays inside the guard', async t => {
@@ -168,7 +171,7 @@ test('a resize whose time is up names the thread that stays inside the guard', a
   const { blockedBy } = await machine.memory.resize('4MiB', { deadlineMs: DEADLINE_MS })
 
   ok(blockedBy.some(({ reason }) => reason === 'slot 2 stays inside the guard'))
-  await insider.leave()
+  insider.leave()
   equal((await machine.memory.resize('4MiB')).afterBytes, 4 * MiB)
   assertWhole(machine)
 })
@@ -180,7 +183,7 @@ test('a resize can be aborted when a thread enters the guard after a block went 
   const onProgress = ({ operation, pagesMoved }: Progress): void => {
     if (!operation.startsWith('remove') || pagesMoved > 0) return
     insider.enter()
-    setTimeout(() => controller.abort(), DEADLINE_MS)
+    setTimeout(DEADLINE_MS).then(() => controller.abort())
   }
 
   const resized = machine.memory.resize('4MiB', { signal: controller.signal, onProgress })
@@ -193,7 +196,7 @@ test('a resize can be aborted when a thread enters the guard after a block went 
       .sort(),
     ['offline', 'online'],
   )
-  await insider.leave()
+  insider.leave()
   await machine.memory.resize('4MiB')
   equal(machine.memory.blocks().length, 1)
   assertWhole(machine)

@@ -354,19 +354,6 @@ export async function answersLate({ handle, words }: BlocksData): Promise<string
   return told
 }
 
-/** Enters the guard once [2] is not 0, says so in [3], and leaves it when told to end. */
-export async function staysInside({ handle, words }: BlocksData): Promise<void> {
-  const machine = Machine.attach(handle)
-  Atomics.add(words, 0, 1)
-  Atomics.wait(words, 2, 0)
-  machine.locks.guard.enter()
-  Atomics.store(words, 3, 1)
-  Atomics.notify(words, 3)
-  Atomics.wait(words, 1, 0)
-  machine.locks.guard.leave()
-  await machine.shutdown()
-}
-
 /** As pools run it: takes raw memory; returns what is online. */
 export async function look(handle: MachineHandle): Promise<number> {
   const machine = Machine.attach(handle)
