@@ -36,7 +36,7 @@ export interface ThreadOptions<S extends Views> {
 export type Search =
   /** Every state, exactly. */
   | 'all'
-  /** Every state, told apart by 64 bits: less memory; misses with a probability below 10^-5. */
+  /** Every state, told apart by 64 bits: n of them may hide another with a chance of n^2 / 2^65. */
   | 'fingerprints'
   /** Schedules with so many preemptions at most. */
   | { readonly preemptions: number }
