@@ -48,6 +48,7 @@ function learnModel(model: Description, identity: 'frames' | 'history'): Automat
   const { layout, threads } = model
   return learn({
     nrWords: layout.nrWords,
+    initial: layout.initial,
     views: layout.regions.map(({ start, view }) => ({ start, length: view.length })),
     bodies: threads.map((thread, id) => bodyOf(model, thread, id)),
     identity,

@@ -3,10 +3,12 @@
  *
  * State that nobody can see (behind a native object, in a module that was not transformed) makes
  * two different moments look equal. So every history is run again: the one that first led to a
- * node must lead there again, and one that was merged must, after any continuation that is known,
- * meet the same operations and come to the same state as the node's own.
+ * node must lead there again, which one run shows for all nodes on its way; and one that was merged
+ * must, after any continuation that is known, meet the same operations, and come to the same state
+ * as the node's own after the first of them and after the last.
  */
 import { Kind, Refusal, type Site } from '../program.ts'
+import type { Difference, Merge } from './automaton.ts'
 import { Canon, Opaque } from './canon.ts'
 import { type Step, stepText } from './capture.ts'
 import { frames } from './frames.ts'
@@ -16,7 +18,7 @@ const CONTINUATION_MAX = 16
 
 /** How thorough an audit is. */
 export interface AuditOptions {
-  /** Continuations of each merged history. */
+  /** Continuations of each merged history that can go on in more than one way. */
   readonly rounds: number
   /** Chooses them. */
   readonly seed: number
@@ -34,40 +36,78 @@ export interface Audited {
 export interface Auditable {
   readonly nrNodes: number
   readonly kind: Int32Array
-  readonly merges: readonly { from: number; result: number; node: number }[]
+  readonly merges: readonly Merge[]
   readonly codeRuns: number
   edges(node: number): [number, number][]
+  wayTo(node: number): number[]
   pathTo(node: number): Step[]
   stepAt(node: number, result: number): Step
   sites(node: number): readonly Site[]
-  difference(node: number, path: readonly Step[]): string | null
+  firstDifference(path: readonly Step[], nodes: readonly number[]): Difference | null
 }
 
 /** See `Automaton.audit`. */
 export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions): Audited {
   const runs = automaton.codeRuns
   const before = moduleValues()
-  for (let node = 0; node < automaton.nrNodes; node++) {
-    compare(automaton, { node, end: node }, automaton.pathTo(node))
-  }
+  auditNodes(automaton)
   const random = generator(seed)
   const edges = Array.from({ length: automaton.nrNodes }, (_, node) => automaton.edges(node))
-  for (const { from, result, node } of automaton.merges) {
-    const merged = [...automaton.pathTo(from), automaton.stepAt(from, result)]
-    for (let round = 0; round < rounds; round++) {
-      const length = lengthOf(round, random)
-      const { end, steps } = walk(automaton, node, length, { edges, random })
-      compare(automaton, { node, end }, [...merged, ...steps], merged.length)
+  for (const merge of automaton.merges) {
+    const nrRounds = edges[merge.node]!.length > 1 ? rounds : 1
+    for (let round = 0; round < nrRounds; round++) {
+      const length = round === 0 ? CONTINUATION_MAX : 1 + random(CONTINUATION_MAX)
+      auditMerge(automaton, merge, walk(automaton, merge.node, length, { edges, random }))
     }
   }
   assertUnchanged(before)
   return { merged: automaton.merges.length, runs: automaton.codeRuns - runs }
 }
 
-/** The next state tells most, the operations of a long way the rest; then whatever chance says. */
-function lengthOf(round: number, random: (below: number) => number): number {
-  if (round === 0) return 1
-  return round === 1 ? CONTINUATION_MAX : 1 + random(CONTINUATION_MAX)
+/** From the newest node back: those on the way to it need no run of their own. */
+function auditNodes(automaton: Auditable): void {
+  const isSeen = new Uint8Array(automaton.nrNodes)
+  for (let node = automaton.nrNodes - 1; node >= 0; node--) {
+    if (isSeen[node] === 1) continue
+    const nodes = automaton.wayTo(node).map(on => (isSeen[on] === 1 ? -1 : on))
+    for (const on of nodes) if (on >= 0) isSeen[on] = 1
+    const path = automaton.pathTo(node)
+    const found = differenceOn(automaton, path, nodes)
+    if (found === null) continue
+    const what = 'the body is not the same in every run: after'
+    const text = `${what} ${results(path.slice(0, found.at))} ${found.text}`
+    throw new Refusal(text, automaton.sites(found.node)[0] ?? null)
+  }
+}
+
+function auditMerge(automaton: Auditable, { from, result, node }: Merge, then: Way): void {
+  const merged = [...automaton.pathTo(from), automaton.stepAt(from, result)]
+  const last = then.nodes.length - 1
+  const looked = then.nodes.map((on, i) => (i === 0 || i === last ? on : -1))
+  const nodes = [...merged.map(() => -1), ...(last < 0 ? [node] : [-1, ...looked])]
+  const found = differenceOn(automaton, [...merged, ...then.steps], nodes)
+  if (found === null) return
+  const what = 'two moments look the same here and are not, because of state that cannot be seen'
+  const one = `after ${results(automaton.pathTo(node))}`
+  const other = `after ${results(merged)}`
+  const steps = then.steps.slice(0, found.at - merged.length)
+  const next = steps.length === 0 ? '' : `, then ${results(steps)}`
+  const text = `${what}: ${one}, and ${other}${next}: ${found.text}`
+  throw new Refusal(text, automaton.sites(node)[0] ?? null)
+}
+
+/** As `firstDifference`; who did not even follow the path differs at its end. */
+function differenceOn(
+  automaton: Auditable,
+  path: readonly Step[],
+  nodes: readonly number[],
+): Difference | null {
+  try {
+    return automaton.firstDifference(path, nodes)
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    return { at: path.length, node: nodes[path.length]!, text: error.message }
+  }
 }
 
 interface Ways {
@@ -75,50 +115,26 @@ interface Ways {
   readonly random: (below: number) => number
 }
 
+/** A continuation: its operations, and the node that each leads to. */
+interface Way {
+  readonly steps: readonly Step[]
+  readonly nodes: readonly number[]
+}
+
 /** A random continuation of a node, along known edges. */
-function walk(
-  automaton: Auditable,
-  node: number,
-  length: number,
-  { edges, random }: Ways,
-): { end: number; steps: Step[] } {
+function walk(automaton: Auditable, node: number, length: number, { edges, random }: Ways): Way {
   const steps: Step[] = []
+  const nodes: number[] = []
   let end = node
   while (steps.length < length && (automaton.kind[end] as number) < Kind.Done) {
     const ways = edges[end] ?? []
     if (ways.length === 0) break
     const [result, to] = ways[random(ways.length)] as [number, number]
     steps.push(automaton.stepAt(end, result))
+    nodes.push(to)
     end = to
   }
-  return { end, steps }
-}
-
-/** @throws {Refusal} `path`, whose first `merged` steps led to `node`, does not lead to `end`. */
-function compare(
-  automaton: Auditable,
-  { node, end }: { readonly node: number; readonly end: number },
-  path: readonly Step[],
-  merged = path.length,
-): void {
-  let difference: string | null
-  try {
-    difference = automaton.difference(end, path)
-  } catch (error) {
-    if (!(error instanceof Refusal)) throw error
-    difference = error.message
-  }
-  if (difference === null) return
-  const site = automaton.sites(node)[0] ?? null
-  if (merged === path.length && node === end && automaton.pathTo(node).length === merged) {
-    const again = 'the body is not the same in every run: after'
-    throw new Refusal(`${again} ${results(path)} ${difference}`, site)
-  }
-  const what = 'two moments look the same here and are not, because of state that cannot be seen'
-  const one = `after ${results(automaton.pathTo(node))}`
-  const other = `after ${results(path.slice(0, merged))}`
-  const then = merged === path.length ? '' : `, then ${results(path.slice(merged))}`
-  throw new Refusal(`${what}: ${one}, and ${other}${then}: ${difference}`, site)
+  return { steps, nodes }
 }
 
 /** A history for people. */

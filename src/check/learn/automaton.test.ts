@@ -329,7 +329,68 @@ test('edges beyond the second are found again', async () => {
     nodes,
   )
   equal(automaton.known(0, 9), -1)
-  equal(automaton.nrEdges, 4)
+  equal(automaton.edges(0).length, 4)
+})
+
+test('a run goes on while operations can only result in one thing', async () => {
+  const code = `export function run0([m]) {
+      Atomics.load(m, 0); Atomics.store(m, 1, 7); Atomics.load(m, 2); Atomics.notify(m, 3); Atomics.load(m, 1) }
+    export function run1([m]) { Atomics.add(m, 0, 1); Atomics.store(m, 2, 1) }`
+  const automaton = (await learnCode(code, 2)).learn()
+  const runs = automaton.codeRuns
+
+  const last = follow(automaton, 5, 7, 0, 0)
+
+  equal(automaton.codeRuns, runs + 1)
+  deepEqual(operation(automaton, last), [Kind.Load, 1, 0, 0])
+  equal(automaton.known(last, 0), -1) // somebody writes that word
+  const written = automaton.next(follow(automaton, 5, 7), 1)
+  deepEqual(operation(automaton, written), [Kind.Notify, 3, NOTIFY_ALL, 0])
+  automaton.audit({ rounds: 2, seed: 1 })
+})
+
+test('what is refused beyond what was asked for is refused when it is asked for', async () => {
+  const code = `export function run([m]) { Atomics.load(m, 0); Atomics.store(m, 1, 1); m[2] }`
+  const automaton = (await learnCode(code)).learn()
+
+  const stores = automaton.next(0, 0)
+
+  throws(() => automaton.next(stores, 1), { code: 'ENOTCHECKABLE' })
+})
+
+test('an operation far below constructors that are not written out', async () => {
+  const code = `class C0 { constructor(m) { this.v = Atomics.load(m, 0) } }
+    ${Array.from({ length: 20 }, (_, i) => `class C${i + 1} extends C${i} {}`).join('\n')}
+    export function run([m]) { const { v } = new C20(m); Atomics.store(m, 1, v) }`
+  const automaton = (await learnCode(code)).learn()
+
+  deepEqual(operation(automaton, automaton.next(0, 5)), [Kind.Store, 1, 5, 0])
+})
+
+test('one run of the audit looks at all moments on its way', async () => {
+  const code = `export function run([m]) { for (let i = 0; i < 9; i++) Atomics.add(m, 0, i) }`
+  const automaton = (await learnCode(code)).learn()
+  follow(automaton, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+  equal(automaton.audit({ rounds: 1, seed: 1 }).runs, 1)
+})
+
+test('the audit finds a moment in the middle that is another the next time', async () => {
+  const { writeModule } = await import('./module.test.fixture.ts')
+  const counts = writeModule('counts', 'let n = 0; export const next = () => n++')
+  const { learn } = await learnCode(`import { next } from '${counts}'
+    export function run([m]) {
+      Atomics.load(m, 0)
+      let x = next() > 5 ? 1 : 0
+      Atomics.add(m, 1, 1)
+      x = 0
+      Atomics.add(m, 1, 1) }`)
+  const automaton = learn()
+  follow(automaton, 0, 0, 0)
+
+  throws(() => {
+    for (let i = 0; i < 9; i++) automaton.audit({ rounds: 1, seed: 1 })
+  }, /not the same in every run: after Load of word 0 \(0, 0\) = 0 `x` was 0 once, then 1/)
 })
 
 test('the audit finds moments that only look the same', async () => {

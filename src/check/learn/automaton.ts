@@ -4,16 +4,25 @@
  * A node is a moment of a thread: what it stands before, and its own state. Its edges are the
  * results that its operation was found to have. A new edge is followed by running the body along
  * the results that first led to the node, and the new one (capture.ts). If the moment that this
- * leads to is known, the edge ends there: the two histories are merged.
+ * leads to is known, the edge ends there: the two histories are merged. If it is new, and its
+ * operation can only result in one thing, as far as is known, the run goes on.
  *
  * With identity `frames` moments are one if the thread's stack, variables and what can be reached
  * from them are equal (canon.ts), which is sound as far as state can be seen; audit.ts runs merged
  * histories again to find what cannot. With `history` nothing is ever merged.
  */
 import { Kind, type Program, Refusal, type Site } from '../program.ts'
+import { Uses } from '../uses.ts'
 import { type Audited, type AuditOptions, auditMerges } from './audit.ts'
 import { nrNumbers } from './canon.ts'
-import { type Body, Capture, type Identity, type Moment, type Step } from './capture.ts'
+import {
+  type Body,
+  Capture,
+  type Identity,
+  type Listener,
+  type Moment,
+  type Step,
+} from './capture.ts'
 import { installGuards } from './guards.ts'
 import type { LearnView } from './shared.ts'
 
@@ -23,6 +32,8 @@ const PATH_MAX = 2000
 export interface LearnSpec {
   /** Words of shared memory. */
   readonly nrWords: number
+  /** What they are at first; zeros if left out. */
+  readonly initial?: Int32Array
   /** The arrays that bodies are handed. */
   readonly views: readonly LearnView[]
   /**
@@ -35,6 +46,21 @@ export interface LearnSpec {
    * code loaded through `hotplug/check/register`), `history` if its results so far are.
    */
   readonly identity: Identity
+}
+
+/** Where the operation of a node with a result leads. From -1: to the root. */
+interface Edge {
+  readonly from: number
+  readonly result: number
+}
+
+/** A moment that is not the one of its node. */
+export interface Difference {
+  /** How many operations came before. */
+  readonly at: number
+  readonly node: number
+  /** For people. */
+  readonly text: string
 }
 
 /** A history that was merged: `result` at `from` led to `node`, which was known. */
@@ -83,13 +109,17 @@ export class Automaton implements Program {
   private readonly bodies: readonly Body[]
   private readonly capture: Capture
   private readonly identity: Identity
+  private readonly initial: Int32Array
+  private readonly uses: Uses
 
-  constructor({ nrWords, views, bodies, identity }: LearnSpec) {
+  constructor({ nrWords, initial = new Int32Array(nrWords), views, bodies, identity }: LearnSpec) {
     installGuards()
     this.nrWords = nrWords
     this.nrThreads = bodies.length
     this.bodies = bodies
     this.identity = identity
+    this.initial = initial
+    this.uses = new Uses(nrWords)
     this.capture = new Capture(nrWords, views, identity)
     this.roots = bodies.map((_, thread) => this.discover(thread, -1, 0))
   }
@@ -161,15 +191,32 @@ export class Automaton implements Program {
     return { kind, word: this.word[node]!, a: this.a[node]!, b: this.b[node]!, result }
   }
 
+  /** The nodes that a node was first reached through: its root first, itself last. */
+  wayTo(node: number): number[] {
+    const way: number[] = []
+    for (let at = node; at >= 0; at = this.parent[at] as number) way.push(at)
+    return way.reverse()
+  }
+
   /**
-   * Runs a thread along a path and compares where it comes to with a node.
+   * Runs a thread along a path and compares the moments on it with nodes.
    *
-   * @returns What differs, for people; null if it is the same.
+   * @param nodes By how many operations come before, the node to be there; -1 if no matter.
    * @throws {Refusal} it did not even follow the path.
    */
-  difference(node: number, path: readonly Step[]): string | null {
-    const { moment } = this.run(this.thread[node] as number, path, true)
-    return differenceOf(this.moment(node), moment)
+  firstDifference(path: readonly Step[], nodes: readonly number[]): Difference | null {
+    let first: Difference | null = null
+    const thread = this.thread[nodes.find(node => node >= 0)!]!
+    this.run(thread, path, {
+      looksAt: at => nodes[at]! >= 0,
+      met: (moment, at) => {
+        const node = nodes[at]!
+        const text = node < 0 || first !== null ? null : differenceOf(this.moment(node), moment)
+        if (text !== null) first = { at, node, text }
+        return null
+      },
+    })
+    return first
   }
 
   private moment(node: number): Moment {
@@ -177,40 +224,88 @@ export class Automaton implements Program {
   }
 
   private discover(thread: number, from: number, result: number): number {
-    const path = from < 0 ? [] : [...this.pathTo(from), this.stepAt(from, result)]
-    if (path.length > PATH_MAX) {
-      const what = `the body never ends: more than ${PATH_MAX} operations that lead to new states`
-      throw new Refusal(what, this.sites(from)[0] ?? null)
-    }
+    let edge: Edge = { from, result }
+    let first = -1
+    let unheardOf: Moment | null = null
     const numbers = nrNumbers()
-    const { moment, key } = this.run(thread, path)
-    if (from < 0 || nrNumbers() > numbers) this.assertRepeatable(thread, path, moment)
-    const known = this.identity === 'history' ? undefined : this.keys.get(key)
+    const met = (moment: Moment, at: number): number | null => {
+      const nrNodes = this.nrNodes
+      const node = this.nodeOf(thread, edge, moment)
+      if (first < 0) first = node
+      else this.connect(edge.from, edge.result, node)
+      if (from < 0 || nrNumbers() > numbers) unheardOf = moment
+      if (unheardOf !== null || node < nrNodes || at >= PATH_MAX) return null
+      const foreseen = this.onlyResult(node)
+      if (foreseen !== null) edge = { from: node, result: foreseen }
+      return foreseen
+    }
+    try {
+      this.run(thread, this.pathAlong(edge), { looksAt: () => false, met }, false)
+    } catch (error) {
+      if (first < 0) throw error // else it is met again by whoever asks for it
+    }
+    if (unheardOf !== null) this.assertRepeatable(thread, this.pathAlong(edge), unheardOf)
+    return first
+  }
+
+  private run(thread: number, path: readonly Step[], listener: Listener, again = true): void {
+    this.codeRuns++
+    this.capture.run(this.bodies[thread]!, path, listener, again)
+  }
+
+  private pathAlong({ from, result }: Edge): Step[] {
+    if (from < 0) return []
+    const path = [...this.pathTo(from), this.stepAt(from, result)]
+    if (path.length <= PATH_MAX) return path
+    const what = `the body never ends: more than ${PATH_MAX} operations that lead to new states`
+    throw new Refusal(what, this.sites(from)[0] ?? null)
+  }
+
+  /** The node of a moment that an edge led to: a known one, or a new one. */
+  private nodeOf(thread: number, { from, result }: Edge, moment: Moment): number {
+    if (this.identity === 'history') return this.add(thread, from, result, moment)
+    const key = keyOf(thread, moment)
+    const known = this.keys.get(key)
     if (known !== undefined) {
       this.merges.push({ from, result, node: known })
       return known
     }
     const node = this.add(thread, from, result, moment)
-    if (this.identity === 'frames') this.keys.set(key, node)
+    this.keys.set(key, node)
     return node
   }
 
-  private run(
-    thread: number,
-    path: readonly Step[],
-    again = false,
-  ): { moment: Moment; key: string } {
-    this.codeRuns++
-    const moment = this.capture.run(this.bodies[thread]!, path, again)
-    const { kind, word, a, b, label, stores, reads, error, state } = moment
-    const key = `${thread}|${kind},${word},${a},${b}|${label}|${stores}|${reads}|${error}|`
-    return { moment, key: key + state.join('|') }
+  /**
+   * What a node's operation can only result in if the thread goes on alone, as far as is known:
+   * somebody will ask for that. Null if it is not known, or nothing is to be foreseen.
+   */
+  private onlyResult(node: number): number | null {
+    if (this.identity === 'history') return null
+    const word = this.word[node]!
+    switch (this.kind[node]) {
+      case Kind.Store:
+      case Kind.StorePlain:
+        return this.a[node]!
+      case Kind.BarrierAll:
+        return 0
+      case Kind.Load:
+      case Kind.LoadPlain:
+        return this.uses.written[word] === 1 ? null : (this.initial[word] ?? 0)
+      case Kind.Notify:
+        return this.uses.sleptOn[word] === 1 ? null : 0
+      default:
+        return null
+    }
   }
 
   /** What is new in this process, or made anew in each run, shows when the run is repeated. */
   private assertRepeatable(thread: number, path: readonly Step[], first: Moment): void {
-    const { moment } = this.run(thread, path, true)
-    const difference = differenceOf(first, moment)
+    let difference: string | null = null
+    const met = (moment: Moment): null => {
+      difference = differenceOf(first, moment)
+      return null
+    }
+    this.run(thread, path, { looksAt: () => false, met })
     if (difference === null) return
     const what = 'the body is not the same in every run: after the same results'
     throw new Refusal(`${what} ${difference}`, first.sites[0] ?? null)
@@ -224,6 +319,7 @@ export class Automaton implements Program {
     this.a[node] = moment.a
     this.b[node] = moment.b
     this.label[node] = this.labelIndex(moment.label)
+    this.uses.note(moment.kind, moment.word)
     this.thread[node] = thread
     this.parent[node] = parent
     this.via[node] = via
@@ -271,6 +367,13 @@ export class Automaton implements Program {
     this.result1 = wider(this.result1)
     this.to1 = wider(this.to1)
   }
+}
+
+/** Equal for moments of a thread that are one. */
+function keyOf(thread: number, moment: Moment): string {
+  const { kind, word, a, b, label, stores, reads, error, state } = moment
+  const key = `${thread}|${kind},${word},${a},${b}|${label}|${stores}|${reads}|${error}|`
+  return key + state.join('|')
 }
 
 /** What tells two moments apart that should be one; null if nothing does. */

@@ -2,11 +2,12 @@
  * Finds out what a body does next, by running it.
  *
  * The body runs from its start; its first operations result in what they are said to have resulted
- * in, and at the first one beyond that a throw ends the run. From then on the run is poisoned: if
- * a `catch` or `finally` of the body goes on, the next thing it calls throws again.
+ * in. At each one beyond that the listener says what it results in, or that the run ends: by a
+ * throw. From then on the run is poisoned: if a `catch` or `finally` of the body goes on, the next
+ * thing it calls throws again.
  *
  * On the way every operation is compared with the one that was met there before. What is known of
- * the moment of capture is taken before the throw, while the stack still stands.
+ * a moment is taken while the stack still stands.
  */
 import { BUFFER_MAX, Kind, Refusal, type Site } from '../program.ts'
 import { Canon, Opaque } from './canon.ts'
@@ -62,6 +63,17 @@ export interface Moment {
   state: string[]
 }
 
+/** Who is told of the moments of a run: of all beyond its path, and on it of those asked for. */
+export interface Listener {
+  /** Whether to be told of the moment before operation `at` of the path, from 0. */
+  looksAt(at: number): boolean
+  /**
+   * @param at How many operations came before.
+   * @returns What the moment's operation results in, to go on beyond the path; null ends the run.
+   */
+  met(moment: Moment, at: number): number | null
+}
+
 /** Runs bodies over pretended memory. */
 export class Capture implements Driver, Watch {
   private readonly memory: SharedMemory
@@ -75,8 +87,9 @@ export class Capture implements Driver, Watch {
   private reads: number[] = []
   private again = false
   private poisoned = false
-  private refusal: Refusal | null = null
-  private moment: Moment | null = null
+  /** What the run ends with: a refusal, or what the listener threw. */
+  private thrown: unknown = null
+  private listener!: Listener
 
   constructor(nrWords: number, views: readonly LearnView[], identity: Identity) {
     this.memory = new SharedMemory(nrWords, views, what => this.refuse(what))
@@ -90,31 +103,32 @@ export class Capture implements Driver, Watch {
   }
 
   /**
-   * Runs a body along `path`, and to the operation after it.
+   * Runs a body along `path`, and on from there as long as `listener` says how.
    *
-   * @param again Whether it has come to such a moment before: then the engine's stack need not be
+   * @param again Whether it has come to such moments before: then the engine's stack need not be
    *   compared with the frames once more.
    * @throws {Refusal} it did something that cannot be captured, or other operations than these.
    */
-  run(body: Body, path: readonly Step[], again = false): Moment {
-    this.begin(path)
+  run(body: Body, path: readonly Step[], listener: Listener, again = false): void {
+    this.begin(path, listener)
     this.again = again
     const before = setDriver(this)
     frames.watch = this
     frames.n = 0
+    let end: Moment | null = null
     try {
       const returned: unknown = body(this.memory.views, this.face)
       if (returned instanceof Promise) this.refuseAsync(returned)
-      this.moment ??= this.momentOf(Kind.Done, 0, 0, 0)
+      if (!this.poisoned) end = this.momentOf(Kind.Done, 0, 0, 0)
     } catch (error) {
-      if (!this.poisoned) this.fail(error)
+      if (!this.poisoned) end = this.failed(error)
     } finally {
       frames.watch = null
       setDriver(before)
     }
-    if (this.refusal !== null) throw this.refusal
+    if (this.thrown !== null) throw this.thrown
     if (this.at < path.length) throw new Refusal(notRepeated(path[this.at] as Step, null), null)
-    return this.moment as unknown as Moment
+    if (end !== null) listener.met(end, this.at)
   }
 
   operate(kind: Kind, words: Int32Array, index: number, a: number, b: number): number {
@@ -126,9 +140,7 @@ export class Capture implements Driver, Watch {
   }
 
   refuse(what: string, site: Site | null = currentSite()): never {
-    this.refusal ??= new Refusal(what, site)
-    this.poisoned = true
-    throw this.refusal
+    return this.endWith(new Refusal(what, site))
   }
 
   tick(): void {
@@ -144,29 +156,48 @@ export class Capture implements Driver, Watch {
     if (!this.poisoned) this.refuse('a body must not be async: use the blocking forms')
   }
 
-  private begin(path: readonly Step[]): void {
+  private begin(path: readonly Step[], listener: Listener): void {
     this.path = path
+    this.listener = listener
     this.at = 0
     this.ticks = 0
     this.label = ''
     this.stores = []
     this.reads = []
     this.poisoned = false
-    this.refusal = null
-    this.moment = null
+    this.thrown = null
+  }
+
+  private endWith(error: unknown): never {
+    this.thrown ??= error
+    this.poisoned = true
+    throw this.thrown
   }
 
   private step(kind: Kind, word: number, a: number, b: number): number {
     if (this.poisoned) throw STOP
     this.ticks = 0
     const known = this.path[this.at]
-    if (known === undefined) return this.stop(kind, word, a, b)
+    if (known === undefined) return this.goOn(kind, word, a, b)
     if (known.kind !== kind || known.word !== word || known.a !== a || known.b !== b) {
       this.refuse(notRepeated(known, { kind, word, a, b, result: 0 }))
     }
+    if (this.listener.looksAt(this.at)) this.meet(kind, word, a, b)
     this.at++
     this.track(kind, word, kind === Kind.StorePlain ? a : known.result)
     return known.result
+  }
+
+  /** Beyond the path. */
+  private goOn(kind: Kind, word: number, a: number, b: number): number {
+    const result = this.meet(kind, word, a, b)
+    if (result === null) {
+      this.poisoned = true
+      throw STOP
+    }
+    this.at++
+    this.track(kind, word, result)
+    return result
   }
 
   /** What may be on its way to memory, and what the compiler may remember. */
@@ -183,20 +214,22 @@ export class Capture implements Driver, Watch {
     else this.stores = [...this.stores, word, value].slice(-2 * BUFFER_MAX)
   }
 
-  private stop(kind: Kind, word: number, a: number, b: number): never {
-    const state = this.identity === 'frames' ? this.frameState() : []
-    const sites = this.identity === 'frames' ? frameSites() : visibleSites(callSites())
-    this.moment = this.momentOf(kind, word, a, b)
-    Object.assign(this.moment, { sites, state })
-    this.poisoned = true
-    throw STOP
+  private meet(kind: Kind, word: number, a: number, b: number): number | null {
+    const moment = this.momentOf(kind, word, a, b)
+    const isFrames = this.identity === 'frames'
+    moment.state = isFrames ? this.frameState() : []
+    moment.sites = isFrames ? frameSites() : visibleSites(callSites())
+    try {
+      return this.listener.met(moment, this.at)
+    } catch (error) {
+      return this.endWith(error)
+    }
   }
 
-  private fail(error: unknown): void {
+  private failed(error: unknown): Moment {
     const sites = sitesOfError(error)
-    if (isPassedBy(error)) this.refusal = new Refusal(PASSED_BY, sites[0] ?? null)
-    this.moment = this.momentOf(Kind.Fail, 0, 0, 0)
-    Object.assign(this.moment, { error: errorText(error), sites })
+    if (isPassedBy(error)) this.thrown = new Refusal(PASSED_BY, sites[0] ?? null)
+    return Object.assign(this.momentOf(Kind.Fail, 0, 0, 0), { error: errorText(error), sites })
   }
 
   private momentOf(kind: Kind, word: number, a: number, b: number): Moment {
@@ -204,18 +237,16 @@ export class Capture implements Driver, Watch {
     return {
       ...{ kind, word, a, b, label, error: '', sites: [], state: [] },
       stores: stores.length === 0 ? NONE : stores,
-      reads: reads.length === 0 ? NONE : reads,
+      reads: reads.length === 0 ? NONE : [...reads],
     }
   }
 
   /** The published frames as text, outermost first. */
   private frameState(): string[] {
     try {
-      if (!this.again) verifyFrames(frames)
+      if (!this.again) verifyFrames(frames, this.step)
     } catch (error) {
-      this.refusal ??= error as Refusal
-      this.poisoned = true
-      throw error
+      this.endWith(error)
     }
     const canon = new Canon(object => this.memory.describe(object))
     const state: string[] = []

@@ -19,35 +19,56 @@ interface Positioned extends NodeJS.CallSite {
 }
 
 const DEPTH_MAX = 256
-/** Frames of the checker above a body's operation, and below the body: more than there are. */
-const OWN_FRAMES = 24
+/** The checker's own calls around those published, and constructors in between: seldom more. */
+const FEW = 8
 
-/** The engine's stack, innermost call first, at most so deep. */
-export function callSites(depth = DEPTH_MAX): Positioned[] {
+/**
+ * The engine's stack, innermost call first, at most so deep.
+ *
+ * @param above Without this function's call and those that it made.
+ */
+export function callSites(depth = DEPTH_MAX, above: object = callSites): Positioned[] {
   const { prepareStackTrace, stackTraceLimit } = Error
-  Error.prepareStackTrace = (_, sites) => sites
+  const holder = { stack: [] as Positioned[] }
+  Error.prepareStackTrace = asTheyAre
   Error.stackTraceLimit = depth
-  const sites = new Error().stack as unknown as Positioned[]
+  Error.captureStackTrace(holder, above as () => void)
+  const sites = holder.stack
   Error.prepareStackTrace = prepareStackTrace
   Error.stackTraceLimit = stackTraceLimit
+  return sites
+}
+
+function asTheyAre(_: Error, sites: NodeJS.CallSite[]): NodeJS.CallSite[] {
   return sites
 }
 
 /**
  * Assures that the published frames are the stack.
  *
+ * @param above The checker's function that was called for a body's operation.
  * @throws {Refusal} they are not: says what is between them.
  */
-export function verifyFrames({ n, modules, calls }: Frames): void {
-  const sites = callSites(n + OWN_FRAMES)
+export function verifyFrames(published: Frames, above: object): void {
+  let sites = callSites(published.n + FEW, above) // each costs a microsecond
+  let at = firstOther(published, sites)
+  if (at === sites.length) {
+    sites = callSites(DEPTH_MAX, above)
+    at = firstOther(published, sites)
+  }
+  if (at >= 0) refuseFrame(sites, at)
+}
+
+/** The first of the stack that is not as published; -1 if there is none. */
+function firstOther({ n, modules, calls }: Frames, sites: readonly Positioned[]): number {
   let at = 0
   while (isMachinery(sites[at]?.getFileName())) at++
   for (let depth = n - 1; depth >= 0; depth--, at++) {
     while (isImplicit(sites[at])) at++
     const module = frames.tableOf(modules[depth]!)
-    if (!isCall(sites[at], module, calls[depth] as number)) refuseFrame(sites, at)
+    if (!isCall(sites[at], module, calls[depth] as number)) return at
   }
-  if (!isMachinery(sites[at]?.getFileName())) refuseFrame(sites, at)
+  return isMachinery(sites[at]?.getFileName()) ? -1 : at
 }
 
 /** Whether the engine's frame stands at that call. Lines, which are slow, are looked up once. */

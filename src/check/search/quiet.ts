@@ -18,6 +18,7 @@
  * found to fail is searched for again without this.
  */
 import { Kind, type Program } from '../program.ts'
+import { Uses } from '../uses.ts'
 
 const QUIET_MAX = 64
 
@@ -28,10 +29,8 @@ export class Noticed extends Error {}
 export class QuietProgram implements Program {
   private readonly program: Program
   private readonly initial: Int32Array
-  /** By word, whether a learned node writes it, and whether one sleeps on it. */
-  private readonly written: Uint8Array
-  private readonly sleptOn: Uint8Array
-  /** By word, whether it was assumed that none does. */
+  private readonly uses: Uses
+  /** By word, whether it was assumed that no node writes it, and that none sleeps on it. */
   private readonly assumedUnwritten: Uint8Array
   private readonly assumedUnslept: Uint8Array
   private nrSeen = 0
@@ -39,8 +38,7 @@ export class QuietProgram implements Program {
   constructor(program: Program, initial: Int32Array) {
     this.program = program
     this.initial = initial
-    this.written = new Uint8Array(program.nrWords)
-    this.sleptOn = new Uint8Array(program.nrWords)
+    this.uses = new Uses(program.nrWords)
     this.assumedUnwritten = new Uint8Array(program.nrWords)
     this.assumedUnslept = new Uint8Array(program.nrWords)
   }
@@ -130,11 +128,11 @@ export class QuietProgram implements Program {
     if (this.program.stores(node).length > 0) return null // it also empties a store buffer
     const word = this.program.word[node]!
     if (kind === Kind.Load) {
-      if (this.written[word] === 1) return null
+      if (this.uses.written[word] === 1) return null
       this.assumedUnwritten[word] = 1
       return this.initial[word]!
     }
-    if (this.sleptOn[word] === 1) return null
+    if (this.uses.sleptOn[word] === 1) return null
     this.assumedUnslept[word] = 1
     return 0
   }
@@ -142,15 +140,13 @@ export class QuietProgram implements Program {
   /** Looks at the nodes learned since. */
   private look(): void {
     const { kind, word, nrNodes } = this.program
+    const { written, sleptOn } = this.uses
     for (; this.nrSeen < nrNodes; this.nrSeen++) {
       const w = word[this.nrSeen]!
-      const k = kind[this.nrSeen]!
-      const writes = (k >= Kind.Store && k <= Kind.CompareExchange) || k === Kind.StorePlain
-      if (writes) this.written[w] = 1
-      if (k === Kind.Wait) this.sleptOn[w] = 1
+      this.uses.note(kind[this.nrSeen]! as Kind, w)
       const wrong =
-        (writes && this.assumedUnwritten[w]) || (k === Kind.Wait && this.assumedUnslept[w])
-      if (wrong) throw new Noticed()
+        (written[w]! & this.assumedUnwritten[w]!) | (sleptOn[w]! & this.assumedUnslept[w]!)
+      if (wrong !== 0) throw new Noticed()
     }
   }
 }
