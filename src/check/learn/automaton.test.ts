@@ -360,7 +360,7 @@ test('what is refused beyond what was asked for is refused when it is asked for'
 
 test('an operation far below constructors that are not written out', async () => {
   const code = `class C0 { constructor(m) { this.v = Atomics.load(m, 0) } }
-    ${Array.from({ length: 20 }, (_, i) => `class C${i + 1} extends C${i} {}`).join('\n')}
+    ${Array.from({ length: 20 }, (_, i) => `class C${i + 1} extends C${i} { v${i} = 0 }`).join('\n')}
     export function run([m]) { const { v } = new C20(m); Atomics.store(m, 1, v) }`
   const automaton = (await learnCode(code)).learn()
 
