@@ -10,14 +10,12 @@ import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { HotplugError } from '../lib/errors.ts'
-import { CheckFailure } from './failure.ts'
+import { checkBatch, plain, summary, tallyOf } from './batch.ts'
 import { findChecks, type Loaded, loadChecks } from './load.ts'
-import type { CheckOptions, Report } from './model.ts'
 import { checkInParallel } from './parallel.ts'
 import { playModel, tellPlayed } from './run.ts'
 import { parseSchedule } from './schedule.ts'
-import { grouped, Table } from './table.ts'
-import { isSteerable, replayOnWorkers } from './workers.ts'
+import { replayOnWorkers } from './workers.ts'
 
 const HELP = `hotplug-check [files or folders]
 
@@ -85,9 +83,8 @@ async function main(): Promise<number> {
   if (!process.execArgv.includes(CONDITION)) {
     const files = findChecks(args.paths)
     const isMany = files.length > 1 && args.replay === undefined && !args.json && args.only === ''
-    const nrProcesses = Math.min(args.jobs, files.length)
-    if (!isMany || nrProcesses === 1) return again()
-    return await checkInParallel(files, [...flags(), ...ownOptions()], nrProcesses)
+    if (!isMany || args.jobs === 1) return again()
+    return await checkInParallel(files, flags(), args)
   }
   const all = await loadChecks(findChecks(args.paths))
   const chosen = all.filter(({ check }) => check.name.includes(args.only))
@@ -99,20 +96,11 @@ async function main(): Promise<number> {
 /** What node is given to run this command under the conditions that checking needs. */
 function flags(): string[] {
   const register = new URL('./register.js', import.meta.url).href
-  return [...process.execArgv, CONDITION, '--import', register, fileURLToPath(import.meta.url)]
-}
-
-/** The options of this call, without its files. */
-function ownOptions(): string[] {
-  const { tokens } = parseArgs({ ...ARGUMENTS, tokens: true })
-  return tokens.flatMap(token => {
-    if (token.kind !== 'option') return []
-    return token.value === undefined ? [token.rawName] : [token.rawName, token.value]
-  })
+  return [...process.execArgv, CONDITION, '--import', register]
 }
 
 function again(): number {
-  const argv = [...flags(), ...process.argv.slice(2)]
+  const argv = [...flags(), fileURLToPath(import.meta.url), ...process.argv.slice(2)]
   const { status, error } = spawnSync(process.execPath, argv, { stdio: 'inherit' })
   if (error !== undefined) throw error
   return status ?? 1
@@ -152,110 +140,15 @@ function asleepText(asleep: readonly string[]): string {
 }
 
 async function checkAll(chosen: readonly Loaded[], args: Arguments): Promise<number> {
-  const table = new Table(
-    chosen.map(({ check }) => check.name),
-    chosen.map(({ check }) => check.description.scope),
-  )
+  const { json } = args
   const print = (text: string): void => {
-    if (!args.json) process.stdout.write(`${text}\n`)
+    if (!json) process.stdout.write(`${text}\n`)
   }
-  print(table.header())
-  const results: Result[] = []
-  for (const loaded of chosen) {
-    const result = await checkOne(loaded, args)
-    results.push(result)
-    const { name, description } = loaded.check
-    const figures = result.error instanceof CheckFailure ? result.error.figures : result.report
-    print(table.row({ name, scope: description.scope, figures, verdict: verdictOf(result) }))
-    if (result.error !== null) print(`\n${textOf(result.error)}\n`)
-  }
-  const failed = results.filter(({ error }) => error !== null).length
-  if (args.json) process.stdout.write(`${JSON.stringify(results.map(plain), null, 2)}\n`)
-  else print(summary(results, failed))
-  return failed === 0 ? 0 : 1
-}
-
-interface Result {
-  readonly name: string
-  readonly report: Report | null
-  readonly error: Error | null
-  /** After a replay on real threads: those that were left asleep. */
-  readonly asleep: readonly string[] | null
-}
-
-async function checkOne({ file, check }: Loaded, args: Arguments): Promise<Result> {
-  const { name } = check
-  const progress = new Progress(name)
-  const { identity } = args
-  const options: CheckOptions = { identity, onProgress: states => progress.show(states) }
-  try {
-    const report = check.check(options)
-    const { found } = report
-    if (!args.workers || found === null || !isSteerable(found.steps))
-      return { name, report, error: null, asleep: null }
-    const { asleep } = await replayOnWorkers(file, check.description, found.steps)
-    return { name, report, error: null, asleep }
-  } catch (error) {
-    if (!(error instanceof Error)) throw error
-    return { name, report: null, error, asleep: null }
-  } finally {
-    progress.clear()
-  }
-}
-
-function verdictOf({ report, error, asleep }: Result): string {
-  if (error !== null) return 'FAILS'
-  if (report === null || report.found === null) return report?.verdict ?? ''
-  const { kind, steps } = report.found
-  const real = asleep === null ? '' : ', so do real threads'
-  return `fails, as it must: ${kind} in ${steps.length} steps${real}`
-}
-
-function textOf(error: Error): string {
-  if (error instanceof CheckFailure) return error.text
-  return 'code' in error ? `${error.name}: ${error.message}` : (error.stack ?? error.message)
-}
-
-function plain({ name, report, error, asleep }: Result): object {
-  const failure =
-    error instanceof CheckFailure
-      ? { ...error.found, message: error.text }
-      : error && { code: 'code' in error ? error.code : error.name, message: error.message }
-  return { name, ok: error === null, ...report, failure, asleep }
-}
-
-function summary(results: readonly Result[], failed: number): string {
-  const reports = results.flatMap(({ report }) => report ?? [])
-  const states = reports.reduce((sum, report) => sum + report.states, 0)
-  const ms = reports.reduce((sum, report) => sum + report.ms, 0)
-  const verdict = failed === 0 ? 'all as they must be' : `${failed} not as they must be`
-  const models = results.length === 1 ? '1 model' : `${results.length} models`
-  return `\n${models}, ${verdict}: ${grouped(states)} states in ${grouped(ms)} ms`
-}
-
-const PROGRESS_MS = 1000
-
-/** A line on a terminal's stderr that says how far a long search is. */
-class Progress {
-  private readonly name: string
-  private readonly started = performance.now()
-  private shown = false
-
-  constructor(name: string) {
-    this.name = name
-  }
-
-  show(states: number): void {
-    const ms = performance.now() - this.started
-    if (!process.stderr.isTTY || ms < PROGRESS_MS) return
-    this.shown = true
-    const seconds = Math.round(ms / 1000)
-    process.stderr.write(`\r\x1b[K${this.name}: ${grouped(states)} states, ${seconds} s`)
-  }
-
-  clear(): void {
-    if (this.shown) process.stderr.write('\r\x1b[K')
-  }
+  const results = await checkBatch(chosen, args, print)
+  const tally = tallyOf(results)
+  if (json) process.stdout.write(`${JSON.stringify(results.map(plain), null, 2)}\n`)
+  else print(`\n${summary(tally)}`)
+  return tally.failed === 0 ? 0 : 1
 }
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

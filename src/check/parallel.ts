@@ -1,72 +1,81 @@
 /*
- * Several check files at once: a process each, as many at a time as there are cores, the largest
- * files first. What each prints appears when it has ended, so that tables stay whole.
+ * Several check files at once: as many processes as there are cores, each given the next file when
+ * it is done with one, the largest first. What each prints of a file appears when it is done with
+ * it, so that tables stay whole.
  */
-import { spawn } from 'node:child_process'
+import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { statSync } from 'node:fs'
 import { relative } from 'node:path'
-import { grouped } from './table.ts'
+import { fileURLToPath } from 'node:url'
+import { type Answer, lost, type Order } from './answer.ts'
+import { type BatchOptions, summary, type Tally } from './batch.ts'
 
-const SUMMARY = /\n\n([\d,]+) models?, (?:all|([\d,]+) not) as they must be: ([\d,]+) states .*\n$/
+const LANE = fileURLToPath(new URL('./lane.js', import.meta.url))
 
-/** What one process came to. */
-interface Ended {
-  readonly status: number
-  readonly models: number
-  readonly failed: number
-  readonly states: number
+/** How many at a time, and how. */
+export interface ParallelOptions extends BatchOptions {
+  readonly jobs: number
 }
 
 /**
  * Checks files in processes of their own.
  *
- * @param argv What node is given before the file: flags, the command and its options.
+ * @param execArgv What node is given.
  * @returns The exit status: 0 if all is as it must be.
  */
 export async function checkInParallel(
   files: readonly string[],
-  argv: readonly string[],
-  nrProcesses: number,
+  execArgv: readonly string[],
+  { jobs, workers, identity }: ParallelOptions,
 ): Promise<number> {
   const started = performance.now()
   const waiting = files.toSorted((a, b) => statSync(b).size - statSync(a).size)
-  const ends: Ended[] = []
-  const lane = async (): Promise<void> => {
+  const nrLanes = Math.min(jobs, files.length)
+  const tallies: Tally[] = []
+  const work = async (): Promise<void> => {
+    let lane: Lane | null = null
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      ends.push(await checkOne(file, argv))
+      lane ??= new Lane(execArgv)
+      const { text, tally } = await lane.ask({ file, options: { workers, identity } })
+      process.stdout.write(`${relative('.', file)}\n${text}\n\n`)
+      tallies.push(tally)
+      if (!lane.isAlive) lane = null
     }
+    lane?.end()
   }
-  await Promise.all(Array.from({ length: nrProcesses }, lane))
-  const sum = (of: (ended: Ended) => number): number => ends.reduce((all, one) => all + of(one), 0)
-  const [models, failed, states] = [
-    sum(one => one.models),
-    sum(one => one.failed),
-    sum(one => one.states),
-  ]
-  const verdict = failed === 0 ? 'all as they must be' : `${failed} not as they must be`
-  const ms = grouped(performance.now() - started)
-  const where = `${files.length} files, ${nrProcesses} at a time`
-  process.stdout.write(
-    `${models} models, ${verdict}: ${grouped(states)} states in ${ms} ms; ${where}\n`,
-  )
-  return ends.every(({ status }) => status === 0) ? 0 : 1
+  await Promise.all(Array.from({ length: nrLanes }, work))
+  const sum = (of: (tally: Tally) => number): number => tallies.reduce((n, one) => n + of(one), 0)
+  const [models, failed, states] = [sum(t => t.models), sum(t => t.failed), sum(t => t.states)]
+  const all = summary({ models, failed, states, ms: performance.now() - started })
+  process.stdout.write(`${all}; ${files.length} files, ${nrLanes} at a time\n`)
+  return failed === 0 ? 0 : 1
 }
 
-async function checkOne(file: string, argv: readonly string[]): Promise<Ended> {
-  const child = spawn(process.execPath, [...argv, file], { stdio: ['ignore', 'pipe', 'inherit'] })
-  let said = ''
-  child.stdout.on('data', (text: Buffer) => (said += text.toString()))
-  const [code] = (await once(child, 'close')) as [number | null]
-  const match = SUMMARY.exec(said)
-  const table = match === null ? said : said.slice(0, match.index)
-  process.stdout.write(`${relative('.', file)}\n${table}\n\n`)
-  const number = (text: string | undefined): number => Number((text ?? '0').replaceAll(',', ''))
-  const [, models, failed, states] = match ?? []
-  return {
-    status: code ?? 1,
-    models: number(models),
-    failed: number(failed),
-    states: number(states),
+/** A process that checks one file after the other. */
+class Lane {
+  private readonly child: ChildProcess
+  private readonly ended: Promise<Answer>
+
+  constructor(execArgv: readonly string[]) {
+    this.child = fork(LANE, { execArgv: [...execArgv] })
+    this.ended = once(this.child, 'exit').then(([code, signal]) => {
+      return lost(`the process ended before it was done (${signal ?? `exit status ${code}`})`)
+    })
+  }
+
+  get isAlive(): boolean {
+    return this.child.connected
+  }
+
+  /** If the process ends over it, the answer says so. */
+  async ask(order: Order): Promise<Answer> {
+    const answered = once(this.child, 'message').then(([answer]) => answer as Answer)
+    this.child.send(order)
+    return await Promise.race([answered, this.ended])
+  }
+
+  end(): void {
+    this.child.disconnect()
   }
 }

@@ -1,6 +1,6 @@
 /*
  * Readers and writers of the per-CPU semaphore in every order: two and two; with a death three of
- * them. With a death all four are searched by test/litmus/long-checks.ts; here 3,000 random
+ * them. With a death all four are searched by test/litmus/long-checks.ts; here 1,000 random
  * schedules of them are run.
  *
  * Never: a writer inside with anybody else. Always: everybody gets in who asks, a death is told,
@@ -193,6 +193,6 @@ export const models = [
   ]),
   sem('percpu rwsem, one of 2+2 dies', TWO_AND_TWO, {
     deaths: 1,
-    search: { pct: 4, runs: 3000, seed: 1 },
+    search: { pct: 4, runs: 1000, seed: 1 },
   }),
 ]
