@@ -4,10 +4,11 @@
 import { CheckFailure } from './failure.ts'
 import type { Loaded } from './load.ts'
 import type { CheckOptions, Report } from './model.ts'
-import { grouped, Table } from './table.ts'
+import { Progress } from './progress.ts'
+import { Table } from './table.ts'
 import { isSteerable, replayOnWorkers } from './workers.ts'
 
-/** How. See the command's help. */
+/** How models are checked; see the command's help. */
 export interface BatchOptions {
   readonly workers: boolean
   readonly identity: 'frames' | 'history' | undefined
@@ -45,32 +46,6 @@ export async function checkBatch(
   return results
 }
 
-/** What models came to, together. */
-export interface Tally {
-  readonly models: number
-  readonly failed: number
-  readonly states: number
-  readonly ms: number
-}
-
-/** Adds results up. */
-export function tallyOf(results: readonly Result[]): Tally {
-  const reports = results.flatMap(({ report }) => report ?? [])
-  return {
-    models: results.length,
-    failed: results.filter(({ error }) => error !== null).length,
-    states: reports.reduce((sum, report) => sum + report.states, 0),
-    ms: reports.reduce((sum, report) => sum + report.ms, 0),
-  }
-}
-
-/** For people. */
-export function summary({ models, failed, states, ms }: Tally): string {
-  const verdict = failed === 0 ? 'all as they must be' : `${failed} not as they must be`
-  const all = models === 1 ? '1 model' : `${models} models`
-  return `${all}, ${verdict}: ${grouped(states)} states in ${grouped(ms)} ms`
-}
-
 async function checkOne({ file, check }: Loaded, options: BatchOptions): Promise<Result> {
   const { name } = check
   const progress = new Progress(name)
@@ -105,36 +80,11 @@ export function textOf(error: Error): string {
   return 'code' in error ? `${error.name}: ${error.message}` : (error.stack ?? error.message)
 }
 
-/** For JSON. */
+/** A result as the command prints it with --json. */
 export function plain({ name, report, error, asleep }: Result): object {
   const failure =
     error instanceof CheckFailure
       ? { ...error.found, message: error.text }
       : error && { code: 'code' in error ? error.code : error.name, message: error.message }
   return { name, ok: error === null, ...report, failure, asleep }
-}
-
-const PROGRESS_MS = 1000
-
-/** A line on a terminal's stderr that says how far a long search is. */
-class Progress {
-  private readonly name: string
-  private readonly started = performance.now()
-  private shown = false
-
-  constructor(name: string) {
-    this.name = name
-  }
-
-  show(states: number): void {
-    const ms = performance.now() - this.started
-    if (!process.stderr.isTTY || ms < PROGRESS_MS) return
-    this.shown = true
-    const seconds = Math.round(ms / 1000)
-    process.stderr.write(`\r\x1b[K${this.name}: ${grouped(states)} states, ${seconds} s`)
-  }
-
-  clear(): void {
-    if (this.shown) process.stderr.write('\r\x1b[K')
-  }
 }

@@ -3,18 +3,19 @@
  * `hotplug-check`: runs the models of check files and prints what was proved.
  *
  * The twin of the seam and the transform are chosen when a process starts, so the command runs
- * itself once more with them.
+ * itself once more with them, or, for several files, processes that have them (parallel.ts).
  */
 import { spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { HotplugError } from '../lib/errors.ts'
-import { checkBatch, plain, summary, tallyOf } from './batch.ts'
+import { checkBatch, plain } from './batch.ts'
 import { findChecks, type Loaded, loadChecks } from './load.ts'
 import { checkInParallel } from './parallel.ts'
 import { playModel, tellPlayed } from './run.ts'
 import { parseSchedule } from './schedule.ts'
+import { summary, tallyOf } from './tally.ts'
 import { replayOnWorkers } from './workers.ts'
 
 const HELP = `hotplug-check [files or folders]
@@ -26,7 +27,7 @@ const HELP = `hotplug-check [files or folders]
   --workers            run the schedule on real threads, and compare where it ends: the one of
                        --replay, or the one found for each model that must fail
   --identity history   merge no moments of threads: always sound, seldom ends
-  --jobs N             check files at a time, each in a process of its own (one per core)
+  --jobs N             processes that check files, one file after the other (one per core)
   --json               figures as JSON on stdout
   --help               this text
 
@@ -84,7 +85,7 @@ async function main(): Promise<number> {
     const files = findChecks(args.paths)
     const isMany = files.length > 1 && args.replay === undefined && !args.json && args.only === ''
     if (!isMany || args.jobs === 1) return again()
-    return await checkInParallel(files, flags(), args)
+    return await checkInParallel(files, execArgv(), args)
   }
   const all = await loadChecks(findChecks(args.paths))
   const chosen = all.filter(({ check }) => check.name.includes(args.only))
@@ -93,14 +94,14 @@ async function main(): Promise<number> {
   return await checkAll(chosen, args)
 }
 
-/** What node is given to run this command under the conditions that checking needs. */
-function flags(): string[] {
+/** What node is given so that a process can check. */
+function execArgv(): string[] {
   const register = new URL('./register.js', import.meta.url).href
   return [...process.execArgv, CONDITION, '--import', register]
 }
 
 function again(): number {
-  const argv = [...flags(), fileURLToPath(import.meta.url), ...process.argv.slice(2)]
+  const argv = [...execArgv(), fileURLToPath(import.meta.url), ...process.argv.slice(2)]
   const { status, error } = spawnSync(process.execPath, argv, { stdio: 'inherit' })
   if (error !== undefined) throw error
   return status ?? 1

@@ -1,24 +1,39 @@
 /*
- * A process of `hotplug-check` that is given one check file after the other, so that what they have
- * in common is loaded and made checkable once. See parallel.ts.
+ * A process that checks one file after the other, as who asks it sees it.
  */
-import { HotplugError } from '../lib/errors.ts'
-import { type Answer, lost, type Order } from './answer.ts'
-import { checkBatch, tallyOf, textOf } from './batch.ts'
-import { loadChecks } from './load.ts'
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import type { Request, Response } from './lane-protocol.ts'
 
-process.on('message', (order: Order) => {
-  void answerTo(order).then(answer => process.send!(answer))
-})
+const MAIN = fileURLToPath(new URL('./lane-main.js', import.meta.url))
 
-async function answerTo({ file, options }: Order): Promise<Answer> {
-  try {
-    const chosen = await loadChecks([file])
-    if (chosen.length === 0) throw new HotplugError('ENOENT', `check ${file}`, 'it has no models')
-    const lines: string[] = []
-    const results = await checkBatch(chosen, options, line => lines.push(line))
-    return { text: lines.join('\n'), tally: tallyOf(results) }
-  } catch (error) {
-    return lost(error instanceof Error ? textOf(error) : String(error))
+/** The process. */
+export class Lane {
+  private readonly child: ChildProcess
+  private readonly ended: Promise<Response>
+
+  /** @param execArgv What node is given. */
+  constructor(execArgv: readonly string[]) {
+    this.child = fork(MAIN, { execArgv: [...execArgv] })
+    this.ended = once(this.child, 'exit').then(([code, signal]) => {
+      const how = signal ?? `exit status ${code}`
+      return { text: `the process ended before it was done (${how})`, tally: null }
+    })
+  }
+
+  get isAlive(): boolean {
+    return this.child.connected
+  }
+
+  /** If the process ends over it, the response says so. */
+  async ask(request: Request): Promise<Response> {
+    const answered = once(this.child, 'message').then(([response]) => response as Response)
+    this.child.send(request)
+    return await Promise.race([answered, this.ended])
+  }
+
+  end(): void {
+    if (this.isAlive) this.child.disconnect()
   }
 }

@@ -1,17 +1,13 @@
 /*
  * Several check files at once: as many processes as there are cores, each given the next file when
- * it is done with one, the largest first. What each prints of a file appears when it is done with
+ * it is done with one, the largest first. The table of a file appears when its process is done with
  * it, so that tables stay whole.
  */
-import { type ChildProcess, fork } from 'node:child_process'
-import { once } from 'node:events'
 import { statSync } from 'node:fs'
 import { relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { type Answer, lost, type Order } from './answer.ts'
-import { type BatchOptions, summary, type Tally } from './batch.ts'
-
-const LANE = fileURLToPath(new URL('./lane.js', import.meta.url))
+import type { BatchOptions } from './batch.ts'
+import { Lane } from './lane.ts'
+import { summary, type Tally, total } from './tally.ts'
 
 /** How many at a time, and how. */
 export interface ParallelOptions extends BatchOptions {
@@ -19,9 +15,9 @@ export interface ParallelOptions extends BatchOptions {
 }
 
 /**
- * Checks files in processes of their own.
+ * Checks files in several processes.
  *
- * @param execArgv What node is given.
+ * @param execArgv What node is given so that a process can check.
  * @returns The exit status: 0 if all is as it must be.
  */
 export async function checkInParallel(
@@ -34,48 +30,19 @@ export async function checkInParallel(
   const nrLanes = Math.min(jobs, files.length)
   const tallies: Tally[] = []
   const work = async (): Promise<void> => {
-    let lane: Lane | null = null
+    let lane = new Lane(execArgv)
     for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-      lane ??= new Lane(execArgv)
+      if (!lane.isAlive) lane = new Lane(execArgv)
       const { text, tally } = await lane.ask({ file, options: { workers, identity } })
       process.stdout.write(`${relative('.', file)}\n${text}\n\n`)
-      tallies.push(tally)
-      if (!lane.isAlive) lane = null
+      if (tally !== null) tallies.push(tally)
     }
-    lane?.end()
+    lane.end()
   }
   await Promise.all(Array.from({ length: nrLanes }, work))
-  const sum = (of: (tally: Tally) => number): number => tallies.reduce((n, one) => n + of(one), 0)
-  const [models, failed, states] = [sum(t => t.models), sum(t => t.failed), sum(t => t.states)]
-  const all = summary({ models, failed, states, ms: performance.now() - started })
-  process.stdout.write(`${all}; ${files.length} files, ${nrLanes} at a time\n`)
-  return failed === 0 ? 0 : 1
-}
-
-/** A process that checks one file after the other. */
-class Lane {
-  private readonly child: ChildProcess
-  private readonly ended: Promise<Answer>
-
-  constructor(execArgv: readonly string[]) {
-    this.child = fork(LANE, { execArgv: [...execArgv] })
-    this.ended = once(this.child, 'exit').then(([code, signal]) => {
-      return lost(`the process ended before it was done (${signal ?? `exit status ${code}`})`)
-    })
-  }
-
-  get isAlive(): boolean {
-    return this.child.connected
-  }
-
-  /** If the process ends over it, the answer says so. */
-  async ask(order: Order): Promise<Answer> {
-    const answered = once(this.child, 'message').then(([answer]) => answer as Answer)
-    this.child.send(order)
-    return await Promise.race([answered, this.ended])
-  }
-
-  end(): void {
-    this.child.disconnect()
-  }
+  const all = { ...total(tallies), ms: performance.now() - started }
+  process.stdout.write(`${summary(all)}; ${files.length} files, ${nrLanes} at a time\n`)
+  const nrUnchecked = files.length - tallies.length
+  if (nrUnchecked > 0) process.stdout.write(`${nrUnchecked} files could not be checked\n`)
+  return all.failed + nrUnchecked === 0 ? 0 : 1
 }

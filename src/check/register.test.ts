@@ -19,7 +19,7 @@ const MAIN = `
 import { learn } from '${LEARN}'
 const { run } = await import(process.argv[2])
 const view = (start, length) => ({ start, length })
-const options = { nrWords: 64, views: [view(0, 2), view(2, 48)], bodies: [run], identity: 'frames' }
+const options = { initial: new Int32Array(64), views: [view(0, 2), view(2, 48)], bodies: [run], identity: 'frames' }
 try {
   const automaton = learn(options)
   console.log(JSON.stringify(automaton.sites(0)))

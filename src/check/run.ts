@@ -43,11 +43,10 @@ export function run(model: Description, options: RunOptions): Ran {
   return { verdict, figures, found: failure && foundOf(model, automaton, spec, failure) }
 }
 
-/** Learns the automata of a model's threads, as far as their first operations. */
+/** Begins to learn the automata of a model's threads. */
 function learnModel(model: Description, identity: 'frames' | 'history'): Automaton {
   const { layout, threads } = model
   return learn({
-    nrWords: layout.nrWords,
     initial: layout.initial,
     views: layout.regions.map(({ start, view }) => ({ start, length: view.length })),
     bodies: threads.map((thread, id) => bodyOf(model, thread, id)),

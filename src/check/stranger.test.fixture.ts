@@ -10,6 +10,8 @@ import { rootOf } from './mutate/tree.ts'
 const ROOT = rootOf(import.meta.dirname)
 const FLAGS = ['--conditions=check', '--import', 'hotplug/check/register']
 const LIMIT_MS = 60_000
+/** The command, in a stranger's folder. */
+export const CLI = 'node_modules/hotplug/dist/src/check/cli.js'
 const TSCONFIG = JSON.stringify({
   compilerOptions: {
     ...{ target: 'ES2022', module: 'NodeNext', strict: true, types: ['node'] },
@@ -26,7 +28,7 @@ export interface Said {
 
 /** Runs `hotplug-check` in a folder with the given files, without a detour over another process. */
 export function hotplugCheck(files: Readonly<Record<string, string>>, ...args: string[]): Said {
-  return runNode(files, ...FLAGS, 'node_modules/hotplug/dist/src/check/cli.js', ...args)
+  return runNode(files, ...FLAGS, CLI, ...args)
 }
 
 /** Compiles TypeScript as a stranger would, and runs `main.js` of it. */

@@ -2,13 +2,13 @@
  * Whether moments that were taken for one are one.
  *
  * State that nobody can see (behind a native object, in a module that was not transformed) makes
- * two different moments look equal. So every history is run again: the one that first led to a
- * node must lead there again, which one run shows for all nodes on its way; and one that was merged
- * must, after any continuation that is known, meet the same operations, and come to the same state
- * as the node's own after the first of them and after the last.
+ * two different moments look equal. So every history is run again. The one that first led to a
+ * node must lead there again; one run shows that for all nodes on its way. One that was merged is
+ * run on along a random known continuation. It must meet the same operations as the node's own, and
+ * come to the same state after the first and after the last of them.
  */
 import { Kind, Refusal, type Site } from '../program.ts'
-import type { Difference, Merge } from './automaton.ts'
+import type { Automaton, Difference, Merge } from './automaton.ts'
 import { Canon, Opaque } from './canon.ts'
 import { type Step, stepText } from './capture.ts'
 import { frames } from './frames.ts'
@@ -18,7 +18,7 @@ const CONTINUATION_MAX = 16
 
 /** How thorough an audit is. */
 export interface AuditOptions {
-  /** Continuations of each merged history that can go on in more than one way. */
+  /** Continuations of each history that was merged into a node with more than one edge. */
   readonly rounds: number
   /** Chooses them. */
   readonly seed: number
@@ -32,22 +32,8 @@ export interface Audited {
   readonly runs: number
 }
 
-/** An automaton, as the audit needs it. */
-export interface Auditable {
-  readonly nrNodes: number
-  readonly kind: Int32Array
-  readonly merges: readonly Merge[]
-  readonly codeRuns: number
-  edges(node: number): [number, number][]
-  wayTo(node: number): number[]
-  pathTo(node: number): Step[]
-  stepAt(node: number, result: number): Step
-  sites(node: number): readonly Site[]
-  firstDifference(path: readonly Step[], nodes: readonly number[]): Difference | null
-}
-
 /** See `Automaton.audit`. */
-export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions): Audited {
+export function audit(automaton: Automaton, { rounds, seed }: AuditOptions): Audited {
   const runs = automaton.codeRuns
   const before = moduleValues()
   auditNodes(automaton)
@@ -57,7 +43,7 @@ export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions
     const nrRounds = edges[merge.node]!.length > 1 ? rounds : 1
     for (let round = 0; round < nrRounds; round++) {
       const length = round === 0 ? CONTINUATION_MAX : 1 + random(CONTINUATION_MAX)
-      auditMerge(automaton, merge, walk(automaton, merge.node, length, { edges, random }))
+      auditMerge(automaton, merge, walk(automaton, merge.node, { length, edges, random }))
     }
   }
   assertUnchanged(before)
@@ -65,11 +51,11 @@ export function auditMerges(automaton: Auditable, { rounds, seed }: AuditOptions
 }
 
 /** From the newest node back: those on the way to it need no run of their own. */
-function auditNodes(automaton: Auditable): void {
+function auditNodes(automaton: Automaton): void {
   const isSeen = new Uint8Array(automaton.nrNodes)
   for (let node = automaton.nrNodes - 1; node >= 0; node--) {
     if (isSeen[node] === 1) continue
-    const nodes = automaton.wayTo(node).map(on => (isSeen[on] === 1 ? -1 : on))
+    const nodes = automaton.nodesTo(node).map(on => (isSeen[on] === 1 ? -1 : on))
     for (const on of nodes) if (on >= 0) isSeen[on] = 1
     const path = automaton.pathTo(node)
     const found = differenceOn(automaton, path, nodes)
@@ -80,11 +66,11 @@ function auditNodes(automaton: Auditable): void {
   }
 }
 
-function auditMerge(automaton: Auditable, { from, result, node }: Merge, then: Way): void {
+function auditMerge(automaton: Automaton, { from, result, node }: Merge, then: Continuation): void {
   const merged = [...automaton.pathTo(from), automaton.stepAt(from, result)]
-  const last = then.nodes.length - 1
-  const looked = then.nodes.map((on, i) => (i === 0 || i === last ? on : -1))
-  const nodes = [...merged.map(() => -1), ...(last < 0 ? [node] : [-1, ...looked])]
+  const last = then.steps.length
+  const looked = then.nodes.map((on, i) => (i === 1 || i === last ? on : -1))
+  const nodes = [...merged.map(() => -1), ...looked]
   const found = differenceOn(automaton, [...merged, ...then.steps], nodes)
   if (found === null) return
   const what = 'two moments look the same here and are not, because of state that cannot be seen'
@@ -98,7 +84,7 @@ function auditMerge(automaton: Auditable, { from, result, node }: Merge, then: W
 
 /** As `firstDifference`; who did not even follow the path differs at its end. */
 function differenceOn(
-  automaton: Auditable,
+  automaton: Automaton,
   path: readonly Step[],
   nodes: readonly number[],
 ): Difference | null {
@@ -110,21 +96,23 @@ function differenceOn(
   }
 }
 
-interface Ways {
-  readonly edges: readonly (readonly [number, number][])[]
-  readonly random: (below: number) => number
-}
-
-/** A continuation: its operations, and the node that each leads to. */
-interface Way {
+/** Operations from a node on; the nodes that they pass, one more. */
+interface Continuation {
   readonly steps: readonly Step[]
   readonly nodes: readonly number[]
 }
 
+interface Choice {
+  readonly length: number
+  readonly edges: readonly (readonly [number, number][])[]
+  readonly random: (below: number) => number
+}
+
 /** A random continuation of a node, along known edges. */
-function walk(automaton: Auditable, node: number, length: number, { edges, random }: Ways): Way {
+function walk(automaton: Automaton, node: number, choice: Choice): Continuation {
+  const { length, edges, random } = choice
   const steps: Step[] = []
-  const nodes: number[] = []
+  const nodes = [node]
   let end = node
   while (steps.length < length && (automaton.kind[end] as number) < Kind.Done) {
     const ways = edges[end] ?? []

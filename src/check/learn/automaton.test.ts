@@ -19,7 +19,7 @@ function learnModule(module: Record<string, Body>, nrThreads: number, identity: 
     { length: nrThreads },
     (_, i) => module[`run${i}`] ?? (module.run as Body),
   )
-  return learn({ nrWords: 8, views: VIEWS, bodies, identity })
+  return learn({ initial: new Int32Array(8), views: VIEWS, bodies, identity })
 }
 
 async function learnCode(code: string, nrThreads = 1) {

@@ -13,7 +13,7 @@
  */
 import { Kind, type Program, Refusal, type Site } from '../program.ts'
 import { Uses } from '../uses.ts'
-import { type Audited, type AuditOptions, auditMerges } from './audit.ts'
+import { type Audited, type AuditOptions, audit } from './audit.ts'
 import { nrNumbers } from './canon.ts'
 import {
   type Body,
@@ -30,15 +30,13 @@ const PATH_MAX = 2000
 
 /** What to learn. */
 export interface LearnSpec {
-  /** Words of shared memory. */
-  readonly nrWords: number
-  /** What they are at first; zeros if left out. */
-  readonly initial?: Int32Array
+  /** What the words of shared memory are at first. */
+  readonly initial: Int32Array
   /** The arrays that bodies are handed. */
   readonly views: readonly LearnView[]
   /**
-   * By thread: runs its body once, from the start, in a direct call. Called about once an edge,
-   * so whatever the body may change must be made anew; what it is handed must be the same.
+   * By thread: runs its body once, from the start, in a direct call. Called often, so whatever the
+   * body may change must be made anew; what it is handed must be the same.
    */
   readonly bodies: readonly Body[]
   /**
@@ -48,7 +46,7 @@ export interface LearnSpec {
   readonly identity: Identity
 }
 
-/** Where the operation of a node with a result leads. From -1: to the root. */
+/** A node's operation with a result. From -1: the way to the root. */
 interface Edge {
   readonly from: number
   readonly result: number
@@ -63,15 +61,13 @@ export interface Difference {
   readonly text: string
 }
 
-/** A history that was merged: `result` at `from` led to `node`, which was known. */
-export interface Merge {
-  readonly from: number
-  readonly result: number
+/** A history that was merged: the edge led to `node`, which was known. */
+export interface Merge extends Edge {
   readonly node: number
 }
 
 /**
- * Learns the roots; everything else when `next()` asks for it.
+ * Learns the roots, and what follows when `next()` asks for it, or is sure to.
  *
  * @throws {Refusal} a body did something that cannot be captured before its first operation.
  */
@@ -109,19 +105,17 @@ export class Automaton implements Program {
   private readonly bodies: readonly Body[]
   private readonly capture: Capture
   private readonly identity: Identity
-  private readonly initial: Int32Array
   private readonly uses: Uses
 
-  constructor({ nrWords, initial = new Int32Array(nrWords), views, bodies, identity }: LearnSpec) {
+  constructor({ initial, views, bodies, identity }: LearnSpec) {
     installGuards()
-    this.nrWords = nrWords
+    this.nrWords = initial.length
     this.nrThreads = bodies.length
     this.bodies = bodies
     this.identity = identity
-    this.initial = initial
-    this.uses = new Uses(nrWords)
-    this.capture = new Capture(nrWords, views, identity)
-    this.roots = bodies.map((_, thread) => this.discover(thread, -1, 0))
+    this.uses = new Uses(initial)
+    this.capture = new Capture(initial.length, views, identity)
+    this.roots = bodies.map((_, thread) => this.discover(thread, { from: -1, result: 0 }))
   }
 
   known(node: number, result: number): number {
@@ -134,10 +128,7 @@ export class Automaton implements Program {
 
   next(node: number, result: number): number {
     const known = this.known(node, result)
-    if (known >= 0) return known
-    const to = this.discover(this.thread[node] as number, node, result)
-    this.connect(node, result, to)
-    return to
+    return known >= 0 ? known : this.discover(this.thread[node] as number, { from: node, result })
   }
 
   stores(node: number): readonly number[] {
@@ -157,13 +148,14 @@ export class Automaton implements Program {
   }
 
   /**
-   * Runs every history again that led to a node: those that were merged, along random known
-   * continuations, must meet the same operations; no module may be changed by it.
+   * Runs the history of each node again, several nodes in one run, and each that was merged along
+   * random known continuations: they must meet the same operations and come to the same states; no
+   * module may be changed by it.
    *
    * @throws {Refusal} they do not: names the place and both histories.
    */
   audit(options: AuditOptions): Audited {
-    return auditMerges(this, options)
+    return audit(this, options)
   }
 
   /** The known edges of a node: result and where it leads. */
@@ -176,13 +168,17 @@ export class Automaton implements Program {
     return more === undefined ? edges : edges.concat([...more])
   }
 
+  /** The nodes that a node was first reached through: its root first, itself last. */
+  nodesTo(node: number): number[] {
+    const nodes: number[] = []
+    for (let at = node; at >= 0; at = this.parent[at] as number) nodes.push(at)
+    return nodes.reverse()
+  }
+
   /** The first operations that led to a node, and what each resulted in. */
   pathTo(node: number): Step[] {
-    const path: Step[] = []
-    for (let at = node; (this.parent[at] as number) >= 0; at = this.parent[at] as number) {
-      path.push(this.stepAt(this.parent[at] as number, this.via[at] as number))
-    }
-    return path.reverse()
+    const nodes = this.nodesTo(node)
+    return nodes.slice(1).map((to, i) => this.stepAt(nodes[i]!, this.via[to]!))
   }
 
   /** A node's operation with a result. */
@@ -191,28 +187,21 @@ export class Automaton implements Program {
     return { kind, word: this.word[node]!, a: this.a[node]!, b: this.b[node]!, result }
   }
 
-  /** The nodes that a node was first reached through: its root first, itself last. */
-  wayTo(node: number): number[] {
-    const way: number[] = []
-    for (let at = node; at >= 0; at = this.parent[at] as number) way.push(at)
-    return way.reverse()
-  }
-
   /**
    * Runs a thread along a path and compares the moments on it with nodes.
    *
-   * @param nodes By how many operations come before, the node to be there; -1 if no matter.
+   * @param nodes By how many operations come before, the node to be there, or -1 if no matter. The
+   *   last is a node.
    * @throws {Refusal} it did not even follow the path.
    */
   firstDifference(path: readonly Step[], nodes: readonly number[]): Difference | null {
     let first: Difference | null = null
-    const thread = this.thread[nodes.find(node => node >= 0)!]!
-    this.run(thread, path, {
+    this.run(this.thread[nodes[path.length]!]!, path, {
       looksAt: at => nodes[at]! >= 0,
       met: (moment, at) => {
         const node = nodes[at]!
-        const text = node < 0 || first !== null ? null : differenceOf(this.moment(node), moment)
-        if (text !== null) first = { at, node, text }
+        const text = differenceOf(this.moment(node), moment)
+        if (text !== null) first ??= { at, node, text }
         return null
       },
     })
@@ -223,34 +212,39 @@ export class Automaton implements Program {
     return this.moments[node] as Moment
   }
 
-  private discover(thread: number, from: number, result: number): number {
-    let edge: Edge = { from, result }
-    let first = -1
-    let unheardOf: Moment | null = null
+  /**
+   * Follows a new edge, and goes on while operations can only result in one thing.
+   *
+   * @returns Where the edge leads.
+   */
+  private discover(thread: number, first: Edge): number {
+    let edge = first
+    let to = -1
+    let unrepeated: Moment | null = null
     const numbers = nrNumbers()
     const met = (moment: Moment, at: number): number | null => {
-      const nrNodes = this.nrNodes
+      const { nrNodes } = this
       const node = this.nodeOf(thread, edge, moment)
-      if (first < 0) first = node
-      else this.connect(edge.from, edge.result, node)
-      if (from < 0 || nrNumbers() > numbers) unheardOf = moment
-      if (unheardOf !== null || node < nrNodes || at >= PATH_MAX) return null
-      const foreseen = this.onlyResult(node)
-      if (foreseen !== null) edge = { from: node, result: foreseen }
-      return foreseen
+      if (edge.from >= 0) this.connect(edge, node)
+      if (to < 0) to = node
+      if (first.from < 0 || nrNumbers() > numbers) unrepeated = moment
+      if (unrepeated !== null || node < nrNodes || at >= PATH_MAX) return null
+      const result = this.onlyResult(node)
+      if (result !== null) edge = { from: node, result }
+      return result
     }
     try {
-      this.run(thread, this.pathAlong(edge), { looksAt: () => false, met }, false)
+      this.run(thread, this.pathAlong(edge), { met, verifies: true })
     } catch (error) {
-      if (first < 0) throw error // else it is met again by whoever asks for it
+      if (to < 0 || !(error instanceof Refusal)) throw error // else it is met again if asked for
     }
-    if (unheardOf !== null) this.assertRepeatable(thread, this.pathAlong(edge), unheardOf)
-    return first
+    if (unrepeated !== null) this.assertRepeatable(thread, this.pathAlong(edge), unrepeated)
+    return to
   }
 
-  private run(thread: number, path: readonly Step[], listener: Listener, again = true): void {
+  private run(thread: number, path: readonly Step[], listener: Listener): void {
     this.codeRuns++
-    this.capture.run(this.bodies[thread]!, path, listener, again)
+    this.capture.run(this.bodies[thread]!, path, listener)
   }
 
   private pathAlong({ from, result }: Edge): Step[] {
@@ -280,22 +274,11 @@ export class Automaton implements Program {
    * somebody will ask for that. Null if it is not known, or nothing is to be foreseen.
    */
   private onlyResult(node: number): number | null {
+    const kind = this.kind[node]! as Kind
     if (this.identity === 'history') return null
-    const word = this.word[node]!
-    switch (this.kind[node]) {
-      case Kind.Store:
-      case Kind.StorePlain:
-        return this.a[node]!
-      case Kind.BarrierAll:
-        return 0
-      case Kind.Load:
-      case Kind.LoadPlain:
-        return this.uses.written[word] === 1 ? null : (this.initial[word] ?? 0)
-      case Kind.Notify:
-        return this.uses.sleptOn[word] === 1 ? null : 0
-      default:
-        return null
-    }
+    if (kind === Kind.Store || kind === Kind.StorePlain) return this.a[node]!
+    if (kind === Kind.BarrierAll) return 0
+    return this.uses.undisturbed(kind, this.word[node]!)
   }
 
   /** What is new in this process, or made anew in each run, shows when the run is repeated. */
@@ -305,7 +288,7 @@ export class Automaton implements Program {
       difference = differenceOf(first, moment)
       return null
     }
-    this.run(thread, path, { looksAt: () => false, met })
+    this.run(thread, path, { met })
     if (difference === null) return
     const what = 'the body is not the same in every run: after the same results'
     throw new Refusal(`${what} ${difference}`, first.sites[0] ?? null)
@@ -334,7 +317,7 @@ export class Automaton implements Program {
     return known < 0 ? this.labels.push(label) - 1 : known
   }
 
-  private connect(node: number, result: number, to: number): void {
+  private connect({ from: node, result }: Edge, to: number): void {
     this.nrEdges++
     if (this.to0[node] === -1) {
       this.result0[node] = result

@@ -47,7 +47,7 @@ export interface Step {
   readonly result: number
 }
 
-/** The moment that a run came to. */
+/** A moment that a run comes to. */
 export interface Moment {
   kind: Kind
   word: number
@@ -65,8 +65,10 @@ export interface Moment {
 
 /** Who is told of the moments of a run: of all beyond its path, and on it of those asked for. */
 export interface Listener {
+  /** Whether the engine's stack is compared with the frames; not if the moments are known. */
+  readonly verifies?: boolean
   /** Whether to be told of the moment before operation `at` of the path, from 0. */
-  looksAt(at: number): boolean
+  looksAt?(at: number): boolean
   /**
    * @param at How many operations came before.
    * @returns What the moment's operation results in, to go on beyond the path; null ends the run.
@@ -85,7 +87,6 @@ export class Capture implements Driver, Watch {
   private label = ''
   private stores: number[] = []
   private reads: number[] = []
-  private again = false
   private poisoned = false
   /** What the run ends with: a refusal, or what the listener threw. */
   private thrown: unknown = null
@@ -105,13 +106,10 @@ export class Capture implements Driver, Watch {
   /**
    * Runs a body along `path`, and on from there as long as `listener` says how.
    *
-   * @param again Whether it has come to such moments before: then the engine's stack need not be
-   *   compared with the frames once more.
    * @throws {Refusal} it did something that cannot be captured, or other operations than these.
    */
-  run(body: Body, path: readonly Step[], listener: Listener, again = false): void {
+  run(body: Body, path: readonly Step[], listener: Listener): void {
     this.begin(path, listener)
-    this.again = again
     const before = setDriver(this)
     frames.watch = this
     frames.n = 0
@@ -121,7 +119,7 @@ export class Capture implements Driver, Watch {
       if (returned instanceof Promise) this.refuseAsync(returned)
       if (!this.poisoned) end = this.momentOf(Kind.Done, 0, 0, 0)
     } catch (error) {
-      if (!this.poisoned) end = this.failed(error)
+      if (!this.poisoned) end = this.failure(error)
     } finally {
       frames.watch = null
       setDriver(before)
@@ -182,21 +180,21 @@ export class Capture implements Driver, Watch {
     if (known.kind !== kind || known.word !== word || known.a !== a || known.b !== b) {
       this.refuse(notRepeated(known, { kind, word, a, b, result: 0 }))
     }
-    if (this.listener.looksAt(this.at)) this.meet(kind, word, a, b)
-    this.at++
-    this.track(kind, word, kind === Kind.StorePlain ? a : known.result)
-    return known.result
+    if (this.listener.looksAt?.(this.at) === true) this.meet(kind, word, a, b)
+    return this.passed(kind, word, a, known.result)
   }
 
   /** Beyond the path. */
   private goOn(kind: Kind, word: number, a: number, b: number): number {
     const result = this.meet(kind, word, a, b)
-    if (result === null) {
-      this.poisoned = true
-      throw STOP
-    }
+    if (result !== null) return this.passed(kind, word, a, result)
+    this.poisoned = true
+    throw STOP
+  }
+
+  private passed(kind: Kind, word: number, a: number, result: number): number {
     this.at++
-    this.track(kind, word, result)
+    this.track(kind, word, kind === Kind.StorePlain ? a : result)
     return result
   }
 
@@ -226,7 +224,8 @@ export class Capture implements Driver, Watch {
     }
   }
 
-  private failed(error: unknown): Moment {
+  /** The moment of a body that threw. Sets `thrown` if the checker was passed by. */
+  private failure(error: unknown): Moment {
     const sites = sitesOfError(error)
     if (isPassedBy(error)) this.thrown = new Refusal(PASSED_BY, sites[0] ?? null)
     return Object.assign(this.momentOf(Kind.Fail, 0, 0, 0), { error: errorText(error), sites })
@@ -244,7 +243,7 @@ export class Capture implements Driver, Watch {
   /** The published frames as text, outermost first. */
   private frameState(): string[] {
     try {
-      if (!this.again) verifyFrames(frames, this.step)
+      if (this.listener.verifies === true) verifyFrames(frames, this.step)
     } catch (error) {
       this.endWith(error)
     }

@@ -38,8 +38,8 @@ export const NAMELESS = Symbol('nameless')
 
 const NOTHING: readonly never[] = Object.freeze([])
 
-/** A constructor that gives back its argument, so that who extends it adds fields to that. */
-const Given = function given(object: object) {
+/** A constructor that returns its argument: a class that extends it adds its fields to that. */
+const ReturnOverride = function returnOverride(object: object) {
   return object
 } as unknown as new (
   object: object,
@@ -49,12 +49,18 @@ const Given = function given(object: object) {
  * What is noted of a function, in a private field of it: nobody sees it, and it is set and
  * collected far faster than an entry of a WeakMap. Bodies make thousands of functions a second.
  */
-class Noted extends Given {
+class Noted extends ReturnOverride {
   #closure: Closure
 
-  constructor(object: object, closure: Closure) {
+  private constructor(object: object, closure: Closure) {
     super(object)
     this.#closure = closure
+  }
+
+  /** Instead of what was noted before. */
+  static note(object: object, closure: Closure): void {
+    if (#closure in object) object.#closure = closure
+    else new Noted(object, closure)
   }
 
   static of(object: object): Closure | undefined {
@@ -122,7 +128,7 @@ export class Frames {
     closure: F,
     captured: Closure['captured'],
   ): F {
-    new Noted(closure, { module, offset, captured })
+    Noted.note(closure, { module, offset, captured })
     if (name !== null && Reflect.get(closure, 'name') === '') {
       Object.defineProperty(closure, 'name', { value: name, configurable: true })
     }
@@ -137,7 +143,7 @@ export class Frames {
   ): object {
     for (const [name, role, offset, captured] of rows) {
       const method: unknown = Object.getOwnPropertyDescriptor(object, name)?.[role]
-      if (typeof method === 'function') new Noted(method, { module, offset, captured })
+      if (typeof method === 'function') Noted.note(method, { module, offset, captured })
     }
     return object
   }

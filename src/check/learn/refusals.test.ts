@@ -286,7 +286,7 @@ const REFUSED: Record<string, Culprit> = {
 /** Learns a thread's first operation, and follows result 0 as far as it goes. */
 function learnAll(body: Body, identity: Identity = 'frames'): void {
   const automaton = learn({
-    nrWords: 4,
+    initial: new Int32Array(4),
     views: [{ start: 0, length: 4 }],
     bodies: [body],
     identity,

@@ -20,7 +20,7 @@ interface Positioned extends NodeJS.CallSite {
 
 const DEPTH_MAX = 256
 /** The checker's own calls around those published, and constructors in between: seldom more. */
-const FEW = 8
+const SPARE_FRAMES = 8
 
 /**
  * The engine's stack, innermost call first, at most so deep.
@@ -50,17 +50,18 @@ function asTheyAre(_: Error, sites: NodeJS.CallSite[]): NodeJS.CallSite[] {
  * @throws {Refusal} they are not: says what is between them.
  */
 export function verifyFrames(published: Frames, above: object): void {
-  let sites = callSites(published.n + FEW, above) // each costs a microsecond
-  let at = firstOther(published, sites)
+  let sites = callSites(published.n + SPARE_FRAMES, above) // a microsecond each
+  let at = firstUnpublished(published, sites)
   if (at === sites.length) {
+    // the stack was cut off
     sites = callSites(DEPTH_MAX, above)
-    at = firstOther(published, sites)
+    at = firstUnpublished(published, sites)
   }
   if (at >= 0) refuseFrame(sites, at)
 }
 
 /** The first of the stack that is not as published; -1 if there is none. */
-function firstOther({ n, modules, calls }: Frames, sites: readonly Positioned[]): number {
+function firstUnpublished({ n, modules, calls }: Frames, sites: readonly Positioned[]): number {
   let at = 0
   while (isMachinery(sites[at]?.getFileName())) at++
   for (let depth = n - 1; depth >= 0; depth--, at++) {

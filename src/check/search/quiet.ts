@@ -28,7 +28,6 @@ export class Noticed extends Error {}
 /** A program without the operations that nobody notices. */
 export class QuietProgram implements Program {
   private readonly program: Program
-  private readonly initial: Int32Array
   private readonly uses: Uses
   /** By word, whether it was assumed that no node writes it, and that none sleeps on it. */
   private readonly assumedUnwritten: Uint8Array
@@ -37,8 +36,7 @@ export class QuietProgram implements Program {
 
   constructor(program: Program, initial: Int32Array) {
     this.program = program
-    this.initial = initial
-    this.uses = new Uses(program.nrWords)
+    this.uses = new Uses(initial)
     this.assumedUnwritten = new Uint8Array(program.nrWords)
     this.assumedUnslept = new Uint8Array(program.nrWords)
   }
@@ -123,18 +121,14 @@ export class QuietProgram implements Program {
 
   /** The result of an operation that nobody notices; null for all others. */
   private quietResult(node: number): number | null {
-    const kind = this.program.kind[node]!
+    const kind = this.program.kind[node]! as Kind
     if (kind !== Kind.Load && kind !== Kind.Notify) return null
     if (this.program.stores(node).length > 0) return null // it also empties a store buffer
     const word = this.program.word[node]!
-    if (kind === Kind.Load) {
-      if (this.uses.written[word] === 1) return null
-      this.assumedUnwritten[word] = 1
-      return this.initial[word]!
-    }
-    if (this.uses.sleptOn[word] === 1) return null
-    this.assumedUnslept[word] = 1
-    return 0
+    const result = this.uses.undisturbed(kind, word)
+    if (result !== null)
+      (kind === Kind.Load ? this.assumedUnwritten : this.assumedUnslept)[word] = 1
+    return result
   }
 
   /** Looks at the nodes learned since. */
