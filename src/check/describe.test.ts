@@ -61,6 +61,19 @@ test('more deaths than threads that can die are refused', () => {
   })
 })
 
+test('the scope says who may die, if not all may', () => {
+  const threads = [
+    { name: 'a', body },
+    { name: 'b', count: 2, mortal: false, body },
+    { name: 'reaper', daemon: true, body },
+  ]
+  const scopeOf = (some: readonly number[]): string =>
+    read({ name: 'm', shared, threads: some.map(i => threads[i]!), deaths: 1 }).scope
+
+  equal(scopeOf([0, 1, 2]), '1 a + 2 b + 1 reaper, 1 death of a')
+  equal(scopeOf([0, 2]), '1 a + 1 reaper, 1 death')
+})
+
 test('a daemon that is to be mortal is refused', () => {
   const threads = [
     { name: 'a', body },

@@ -144,7 +144,12 @@ function refuse(model: string, reason: string): never {
 
 function scopeOf({ threads, deaths = 0, timeouts, spurious, memory, search }: ModelOptions<Views>) {
   const parts = [threads.map(({ name, count = 1 }) => `${count} ${name}`).join(' + ')]
-  if (deaths > 0) parts.push(deaths === 1 ? '1 death' : `${deaths} deaths`)
+  if (deaths > 0) {
+    const spared = threads.some(({ daemon, mortal }) => daemon !== true && mortal === false)
+    const names = threads.filter(({ daemon, mortal = !daemon }) => mortal).map(({ name }) => name)
+    const whose = spared ? ` of ${names.join(' or ')}` : ''
+    parts.push(`${deaths === 1 ? '1 death' : `${deaths} deaths`}${whose}`)
+  }
   if (timeouts) parts.push('timeouts')
   if (spurious) parts.push('spurious')
   if (memory !== undefined) parts.push(memory)

@@ -101,3 +101,44 @@ test('a thread that does not exist is not dead', () => {
   equal(status, 0)
   match(stdout, /proved/)
 })
+
+test('random schedules of arm64: a store that a load decides about does not overtake it', () => {
+  const check = `import { loadPlain, storePlain } from './node_modules/hotplug/dist/src/check/atomics.js'
+    import { model } from 'hotplug/check'
+    export const one = model({
+      name: 'decides',
+      shared: t => ({ m: t.int32(4) }),
+      threads: [
+        { name: 'reader', body: ({ m }) => { Atomics.load(m, 2); if (loadPlain(m, 0) === 0) storePlain(m, 1, 5) } },
+        { name: 'writer', body: ({ m }) => { Atomics.load(m, 3); Atomics.store(m, 0, 1) } },
+      ],
+      memory: 'arm',
+      search: { pct: 3, runs: 300, seed: 1 },
+    })`
+
+  const { status, stdout } = hotplugCheck({ 'decides.check.js': check })
+
+  equal(status, 0, stdout)
+  match(stdout, /bounded/)
+})
+
+test('a failure that only the first run could have is refused, not found', () => {
+  const check = `import { model, mustFail } from 'hotplug/check'
+    const state = { n: 0 }
+    export const one = mustFail(model({
+      name: 'once',
+      shared: t => ({ m: t.int32(4) }),
+      threads: [{ name: 'a', body: ({ m }) => {
+        Atomics.load(m, 0)
+        Atomics.store(m, 1, 1)
+        if (state.n++ === 0) Atomics.store(m, 3, 7)
+        Atomics.store(m, 2, 2)
+      } }],
+      never: s => s.m[3] === 7,
+    }))`
+
+  const { status, stdout } = hotplugCheck({ 'once.check.js': check })
+
+  equal(status, 1)
+  match(stdout, /the body is not the same in every run/)
+})

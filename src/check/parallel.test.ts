@@ -51,3 +51,15 @@ test('a file that fails, is no module, has no model or ends its process fails al
   match(stdout, /^ends\.check\.js\nthe process ended before it was done \(exit status 3\)$/m)
   match(stdout, /^3 models, 1 not as they must be: .*\n3 files could not be checked$/m)
 })
+
+test('a process that ends after it has answered is told of, and costs no other file its check', () => {
+  const late = `${counter('late', RIGHT)}; setTimeout(() => { throw new Error('late') }, 0)`
+  const others = ['b', 'c', 'd'].map(name => [`${name}.check.js`, counter(name, RIGHT)])
+
+  const { status, stdout, stderr } = check({ 'a.check.js': late, ...Object.fromEntries(others) })
+
+  equal(status, 1)
+  match(stderr, /Error: late/)
+  match(stdout, /^a\.check\.js\nthe process that checked it, or others before, ended/m)
+  equal(stdout.match(/2 counter .* proved$/gm)?.length, 4)
+})

@@ -36,7 +36,10 @@ export function run(model: Description, options: RunOptions): Ran {
   const automaton = learnModel(model, options.identity)
   const spec = specOf(model, automaton, options)
   const { verdict, failure, states, transitions, bytes } = search(automaton, spec)
-  if (options.audit && failure === null) automaton.audit(AUDIT)
+  if (options.audit) {
+    if (failure === null) automaton.audit(AUDIT)
+    else automaton.auditNodes()
+  }
   const ms = performance.now() - started
   const { nrNodes: localStates, codeRuns } = automaton
   const figures = { states, transitions, localStates, codeRuns, bytes, ms }

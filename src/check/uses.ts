@@ -20,13 +20,11 @@ export class Uses {
   }
 
   /**
-   * What a load of a word that nobody writes, or a notify on one that nobody sleeps on, results in,
-   * whenever it is done. Null for other operations, and other words.
+   * What an atomic load of a word that nobody writes, or a notify on one that nobody sleeps on,
+   * results in, whenever it is done. Null for other operations, and other words.
    */
   undisturbed(kind: Kind, word: number): number | null {
-    if (kind === Kind.Load || kind === Kind.LoadPlain) {
-      return this.written[word] === 1 ? null : this.initial[word]!
-    }
+    if (kind === Kind.Load) return this.written[word] === 1 ? null : this.initial[word]!
     return kind === Kind.Notify && this.sleptOn[word] === 0 ? 0 : null
   }
 

@@ -6,6 +6,7 @@ import { Machine, type MachineHandle } from '../../src/index.ts'
 import { sharedWords, TestThread, until } from '../thread.ts'
 
 const MODULE = new URL(import.meta.url)
+const PATIENCE_MS = 20_000
 
 /** What the thread is to do; `done` when it has. */
 const Order = { done: 0, enter: 1, leave: 2, end: 3, start: 4 } as const
@@ -50,7 +51,11 @@ export class Insider implements AsyncDisposable {
   private tell(order: Order): void {
     Atomics.store(this.order, 0, order)
     Atomics.notify(this.order, 0)
-    Atomics.wait(this.order, 0, order)
+    while (Atomics.load(this.order, 0) === order) {
+      const woken = Atomics.wait(this.order, 0, order, PATIENCE_MS)
+      if (woken === 'timed-out')
+        throw new Error(`the insider does not do what it is told: ${order}`)
+    }
   }
 }
 
@@ -63,7 +68,7 @@ export async function obey({ handle, order }: Orders): Promise<void> {
     if (now === Order.leave) guard.leave()
     Atomics.store(order, 0, Order.done)
     Atomics.notify(order, 0)
-    Atomics.wait(order, 0, Order.done)
+    while (Atomics.load(order, 0) === Order.done) Atomics.wait(order, 0, Order.done)
     now = Atomics.load(order, 0) as Order
   }
   if (guard.isInside()) guard.leave()

@@ -50,8 +50,8 @@ export function audit(automaton: Automaton, { rounds, seed }: AuditOptions): Aud
   return { merged: automaton.merges.length, runs: automaton.codeRuns - runs }
 }
 
-/** From the newest node back: those on the way to it need no run of their own. */
-function auditNodes(automaton: Automaton): void {
+/** See `Automaton.auditNodes`. From the newest back: those on its way need no run of their own. */
+export function auditNodes(automaton: Automaton): void {
   const isSeen = new Uint8Array(automaton.nrNodes)
   for (let node = automaton.nrNodes - 1; node >= 0; node--) {
     if (isSeen[node] === 1) continue

@@ -358,6 +358,30 @@ test('what is refused beyond what was asked for is refused when it is asked for'
   throws(() => automaton.next(stores, 1), { code: 'ENOTCHECKABLE' })
 })
 
+test('what is refused beyond what was asked for is not forgotten', async () => {
+  const code = `const state = { started: false }
+    function clock() { if (!state.started) { state.started = true; performance.now() } }
+    export function run([m]) { Atomics.load(m, 0); Atomics.store(m, 1, 1); clock(); Atomics.store(m, 2, 2) }`
+  const automaton = (await learnCode(code)).learn()
+  const stores = automaton.next(0, 0)
+
+  throws(() => automaton.next(stores, 1), /performance\.now/)
+})
+
+test('methods that a spread puts in the place of others', async () => {
+  const code = `export function run([m]) {
+      const base = { run() { Atomics.add(m, 0, 1) } }
+      const o = { run() { Atomics.add(m, 1, 1) }, ...base }
+      o.run()
+      function twice() { Atomics.add(m, 2, 1) }
+      function twice() { Atomics.add(m, 3, 1) }
+      twice() }`
+  const automaton = (await learnCode(code.replace('export', "'use strict'; export"))).learn()
+
+  deepEqual(operation(automaton, 0), [Kind.Add, 0, 1, 0])
+  deepEqual(operation(automaton, automaton.next(0, 0)), [Kind.Add, 3, 1, 0])
+})
+
 test('an operation far below constructors that are not written out', async () => {
   const code = `class C0 { constructor(m) { this.v = Atomics.load(m, 0) } }
     ${Array.from({ length: 20 }, (_, i) => `class C${i + 1} extends C${i} { v${i} = 0 }`).join('\n')}
@@ -420,6 +444,18 @@ test('the audit finds moments that only look the same', async () => {
       return true
     },
   )
+})
+
+test('what was learned in a run that is never the same again is found without merges', async () => {
+  const { learn } = await learnCode(`const state = { n: 0 }
+    export function run([m]) {
+      Atomics.load(m, 0); Atomics.store(m, 1, 1)
+      if (state.n++ === 0) Atomics.store(m, 3, 7)
+      Atomics.store(m, 2, 2) }`)
+  const automaton = learn()
+  automaton.next(0, 0)
+
+  throws(() => automaton.auditNodes(), /the body is not the same in every run/)
 })
 
 test('the audit finds what bodies leave behind in a module', async () => {

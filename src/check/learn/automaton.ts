@@ -13,7 +13,7 @@
  */
 import { Kind, type Program, Refusal, type Site } from '../program.ts'
 import { Uses } from '../uses.ts'
-import { type Audited, type AuditOptions, audit } from './audit.ts'
+import { type Audited, type AuditOptions, audit, auditNodes } from './audit.ts'
 import { nrNumbers } from './canon.ts'
 import {
   type Body,
@@ -102,6 +102,8 @@ export class Automaton implements Program {
   private readonly more = new Map<number, Map<number, number>>()
   private readonly moments: Moment[] = []
   private readonly keys = new Map<string, number>()
+  /** By node, why the run that went on from it with that result was refused. */
+  private readonly refusals = new Map<number, { result: number; refusal: Refusal }>()
   private readonly bodies: readonly Body[]
   private readonly capture: Capture
   private readonly identity: Identity
@@ -158,6 +160,15 @@ export class Automaton implements Program {
     return audit(this, options)
   }
 
+  /**
+   * As `audit`, of the nodes alone: that what was learned is so in every run.
+   *
+   * @throws {Refusal} it is not.
+   */
+  auditNodes(): void {
+    auditNodes(this)
+  }
+
   /** The known edges of a node: result and where it leads. */
   edges(node: number): [number, number][] {
     const edges: [number, number][] = []
@@ -192,19 +203,21 @@ export class Automaton implements Program {
    *
    * @param nodes By how many operations come before, the node to be there, or -1 if no matter. The
    *   last is a node.
-   * @throws {Refusal} it did not even follow the path.
+   * @throws {Refusal} it did not even follow the path, and did not differ before.
    */
   firstDifference(path: readonly Step[], nodes: readonly number[]): Difference | null {
     let first: Difference | null = null
-    this.run(this.thread[nodes[path.length]!]!, path, {
-      looksAt: at => nodes[at]! >= 0,
-      met: (moment, at) => {
-        const node = nodes[at]!
-        const text = differenceOf(this.moment(node), moment)
-        if (text !== null) first ??= { at, node, text }
-        return null
-      },
-    })
+    const met = (moment: Moment, at: number): null => {
+      const node = nodes[at]!
+      const text = differenceOf(this.moment(node), moment)
+      if (text !== null) first ??= { at, node, text }
+      return null
+    }
+    try {
+      this.run(this.thread[nodes[path.length]!]!, path, { looksAt: at => nodes[at]! >= 0, met })
+    } catch (error) {
+      if (first === null || !(error instanceof Refusal)) throw error
+    }
     return first
   }
 
@@ -216,8 +229,11 @@ export class Automaton implements Program {
    * Follows a new edge, and goes on while operations can only result in one thing.
    *
    * @returns Where the edge leads.
+   * @throws {Refusal} it cannot be followed. What is refused beyond it is kept for who asks for it.
    */
   private discover(thread: number, first: Edge): number {
+    const kept = this.refusals.get(first.from)
+    if (kept?.result === first.result) throw kept.refusal
     let edge = first
     let to = -1
     let unrepeated: Moment | null = null
@@ -236,7 +252,8 @@ export class Automaton implements Program {
     try {
       this.run(thread, this.pathAlong(edge), { met, verifies: true })
     } catch (error) {
-      if (to < 0 || !(error instanceof Refusal)) throw error // else it is met again if asked for
+      if (to < 0 || !(error instanceof Refusal)) throw error
+      this.refusals.set(edge.from, { result: edge.result, refusal: error })
     }
     if (unrepeated !== null) this.assertRepeatable(thread, this.pathAlong(edge), unrepeated)
     return to

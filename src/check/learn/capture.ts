@@ -138,6 +138,7 @@ export class Capture implements Driver, Watch {
   }
 
   refuse(what: string, site: Site | null = currentSite()): never {
+    if (this.poisoned) throw this.thrown ?? STOP // only a catch or finally can have come here
     return this.endWith(new Refusal(what, site))
   }
 

@@ -135,7 +135,7 @@ export class Frames {
     return closure
   }
 
-  /** Notes what the methods of an object literal close over. */
+  /** Notes what the methods of an object literal close over; not those that a spread put there. */
   methods(
     module: Module,
     object: object,
@@ -143,7 +143,8 @@ export class Frames {
   ): object {
     for (const [name, role, offset, captured] of rows) {
       const method: unknown = Object.getOwnPropertyDescriptor(object, name)?.[role]
-      if (typeof method === 'function') Noted.note(method, { module, offset, captured })
+      if (typeof method === 'function' && Noted.of(method) === undefined)
+        Noted.note(method, { module, offset, captured })
     }
     return object
   }

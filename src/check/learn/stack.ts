@@ -54,7 +54,7 @@ export function verifyFrames(published: Frames, above: object): void {
   let at = firstUnpublished(published, sites)
   if (at === sites.length) {
     // the stack was cut off
-    sites = callSites(DEPTH_MAX, above)
+    sites = callSites(published.n + DEPTH_MAX, above)
     at = firstUnpublished(published, sites)
   }
   if (at >= 0) refuseFrame(sites, at)
