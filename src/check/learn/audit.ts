@@ -102,7 +102,9 @@ interface Continuation {
   readonly nodes: readonly number[]
 }
 
+/** How a continuation is chosen. */
 interface Choice {
+  /** Operations, at most. */
   readonly length: number
   readonly edges: readonly (readonly [number, number][])[]
   readonly random: (below: number) => number

@@ -228,12 +228,14 @@ test('a thread that dies with the lock blocks the others', () => {
   equal(result.failure?.message, 't1 sleeps on word 0')
 })
 
+/** Takes a lock, and frees it. */
+const locks: Body = function* () {
+  while ((yield at('try', cas(0, 0, 1))) !== 0) yield at('sleep', wait(0, 1))
+  yield at('free', store(0, 0))
+  yield at('wake', notify(0, 1))
+}
+
 test('a daemon that waits for deaths may recover, and need not end', () => {
-  const simple: Body = function* () {
-    while ((yield at('try', cas(0, 0, 1))) !== 0) yield at('sleep', wait(0, 1))
-    yield at('free', store(0, 0))
-    yield at('wake', notify(0, 1))
-  }
   const reaper: Body = function* () {
     for (;;) {
       yield at('await', awaitDeath())
@@ -241,7 +243,7 @@ test('a daemon that waits for deaths may recover, and need not end', () => {
       yield at('wake', notify(0))
     }
   }
-  const program = new GeneratedProgram(1, [simple, simple, simple, reaper])
+  const program = new GeneratedProgram(1, [locks, locks, locks, reaper])
   const threads = [thread('a'), thread('b'), thread('c'), thread('reaper', { daemon: true })]
 
   equal(searchTwice(program, specOf(program, { deaths: 1, threads })).verdict, 'proved')
@@ -249,11 +251,6 @@ test('a daemon that waits for deaths may recover, and need not end', () => {
 })
 
 test('only who is mortal dies: the states are shared out by who does', () => {
-  const locks: Body = function* () {
-    while ((yield at('try', cas(0, 0, 1))) !== 0) yield at('sleep', wait(0, 1))
-    yield at('free', store(0, 0))
-    yield at('wake', notify(0, 1))
-  }
   const reaper: Body = function* () {
     yield at('await', awaitDeath())
     yield at('free', store(0, 0))
